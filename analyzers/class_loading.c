@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * @file
+ * Class loading: deadlocks in which the JVM's own locks take part: a class loader's lock, the link
+ * of a class, its initialization.
+ *
+ * Reads: the cycles of the wait graph that contain such a resource. Reports, and claims the cycle:
+ * class-loading.loader-lock-vs-link (loader lock and link), class-loading.init-cycle (only links
+ * and initializations), class-loading.init-vs-lock (one of them and any other lock). Blind to:
+ * loads that wait for each other in the VM's placeholder table.
+ */
+
+#include <string.h>
+
+#include "core/analyzer.h"
+#include "core/words.h"
+
+enum {
+	NAMES_SHOWN = 4
+};
+
+/** What takes part in a cycle. */
+struct parts {
+	const struct hs_edge *loader_hold; /**< NULL: no loader lock */
+	const struct hs_edge *link_hold;   /**< NULL: no class link */
+	const struct hs_edge *init_hold;   /**< NULL: no class initialization */
+	const struct hs_edge *other_hold;  /**< NULL: no other lock */
+	size_t num_class;                  /**< links and initializations */
+};
+
+/** Deadlocks that somebody has published, by the class that takes part. */
+static const struct known_issue {
+	const char *class_name, *title, *url, *fix;
+} known_issues[] = {
+	{"org.springframework.boot.loader.launch.LaunchedClassLoader",
+         "Spring Boot 3.2's loader is not parallel capable (spring-projects/spring-boot#41665)", "https://github.com/spring-projects/spring-boot/issues/41665",
+         "Upgrade Spring Boot to 3.2.9, 3.3.3 or later: there JarUrlClassLoader calls "
+         "ClassLoader.registerAsParallelCapable()."},
+};
+
+static struct parts parts_of(const struct hs_snapshot *s, const struct hs_cycle *cycle)
+{
+	struct parts parts = {0};
+
+	for (size_t i = 0; i < cycle->len; i++) {
+		const struct hs_edge *hold = cycle->steps[i].hold;
+
+		switch (s->resources.items[hold->resource].kind) {
+		case HS_RES_LOADER_LOCK:
+			parts.loader_hold = parts.loader_hold ? parts.loader_hold : hold;
+			break;
+		case HS_RES_CLASS_LINK:
+			parts.link_hold = parts.link_hold ? parts.link_hold : hold;
+			parts.num_class++;
+			break;
+		case HS_RES_CLASS_INIT:
+			parts.init_hold = parts.init_hold ? parts.init_hold : hold;
+			parts.num_class++;
+			break;
+		default:
+			parts.other_hold = parts.other_hold ? parts.other_hold : hold;
+		}
+	}
+	return parts;
+}
+
+static const struct hs_resource *resource_of(const struct hs_report *report,
+                                             const struct hs_edge *edge)
+{
+	return &report->snapshot->resources.items[edge->resource];
+}
+
+/** Class of the class-file transformer on a thread's stack, or NULL. */
+static const char *transformer_on(const struct hs_snapshot *s, uint32_t thread)
+{
+	const struct hs_thread *t = &s->threads.items[thread];
+
+	for (uint32_t i = 1; i < t->num_frames; i++) {
+		const struct hs_location *l = t->frames[i].location;
+		const struct hs_location *inner = t->frames[i - 1].location;
+
+		if (l->class_name &&
+		    strcmp(l->class_name, "sun.instrument.TransformerManager") == 0 &&
+		    inner->class_name && inner->method && strcmp(inner->method, "transform") == 0 &&
+		    strcmp(inner->class_name, l->class_name) != 0)
+			return inner->class_name;
+	}
+	return NULL;
+}
+
+static const char *find_transformer(const struct hs_snapshot *s, const struct hs_cycle *cycle)
+{
+	for (size_t i = 0; i < cycle->len; i++) {
+		const char *name = transformer_on(s, cycle->steps[i].wait->thread);
+
+		if (name)
+			return name;
+	}
+	for (size_t i = 0; i < cycle->num_blocked; i++) {
+		const char *name = transformer_on(s, cycle->blocked[i]);
+
+		if (name)
+			return name;
+	}
+	return NULL;
+}
+
+static void why_not_parallel(struct hs_report *report, struct hs_finding *f,
+                             const struct hs_loader_info *info)
+{
+	const char *name = hs_words_safe(report->arena, info->class_name);
+
+	if (info->asked == HS_YES && info->unregistered_superclass)
+		hs_finding_why(report, f,
+		               "%s asked to be parallel capable, but its superclass %s is not "
+		               "registered, so the request was refused.",
+		               name, hs_words_safe(report->arena, info->unregistered_superclass));
+	else if (info->asked == HS_NO)
+		hs_finding_why(report, f, "%s never asked to be parallel capable.", name);
+}
+
+static void explain_loader_vs_link(struct hs_report *report, struct hs_finding *f,
+                                   const struct parts *parts)
+{
+	struct hs_arena *arena = report->arena;
+	const struct hs_snapshot *s = report->snapshot;
+	const struct hs_resource *loader = resource_of(report, parts->loader_hold);
+	const struct hs_resource *link = resource_of(report, parts->link_hold);
+	const struct hs_loader_info *info = loader->loader_info;
+	const char *cls = hs_words_safe(arena, link->class_name);
+
+	if (info && info->parallel_capable == HS_NO)
+		hs_finding_why(report, f,
+		               "Verifying a class can load other classes through its loader. %s is "
+		               "not parallel capable, so the VM takes its lock for each load; %s "
+		               "entered it first%s%s, and then needed %s, which %s is verifying.",
+		               hs_words_safe(arena, info->class_name),
+		               hs_words_thread(arena, s, parts->loader_hold->thread),
+		               parts->loader_hold->subject_class ? ", to load " : "",
+		               parts->loader_hold->subject_class
+		                       ? hs_words_safe(arena, parts->loader_hold->subject_class)
+		                       : "",
+		               cls, hs_words_thread(arena, s, parts->link_hold->thread));
+	else
+		hs_finding_why(
+			report, f,
+			"Verifying a class can load other classes. %s holds %s while it needs "
+			"%s, and %s, which is verifying that class, needs the same lock to load "
+			"another one.",
+			hs_words_thread(arena, s, parts->loader_hold->thread),
+			hs_words_safe(arena, loader->label), cls,
+			hs_words_thread(arena, s, parts->link_hold->thread));
+	if (info)
+		why_not_parallel(report, f, info);
+}
+
+static void fix_loader(struct hs_report *report, struct hs_finding *f,
+                       const struct hs_loader_info *info)
+{
+	struct hs_arena *arena = report->arena;
+
+	if (!info || info->parallel_capable == HS_YES)
+		return;
+	if (info->asked == HS_YES && info->unregistered_superclass)
+		hs_finding_fix(
+			report, f,
+			"Call ClassLoader.registerAsParallelCapable() in a static initializer of "
+			"%s too (every superclass must).",
+			hs_words_safe(arena, info->unregistered_superclass));
+	else
+		hs_finding_fix(
+			report, f,
+			"Call ClassLoader.registerAsParallelCapable() in a static initializer of "
+			"%s and of each of its superclasses.",
+			hs_words_safe(arena, info->class_name));
+}
+
+static void fix_link(struct hs_report *report, struct hs_finding *f, const struct hs_cycle *cycle,
+                     const struct hs_resource *link)
+{
+	struct hs_arena *arena = report->arena;
+	const char *transformer = find_transformer(report->snapshot, cycle);
+	const char *cls = hs_words_safe(arena, link->class_name);
+
+	if (transformer) {
+		const char *name = hs_words_safe(arena, transformer);
+
+		hs_finding_fix(
+			report, f,
+			"Load and initialize %s (Class.forName) before a second thread can load "
+			"classes: before the class-file transformer %s is installed.",
+			cls, name);
+		hs_finding_evidence(report, f,
+		                    "A class-file transformer (%s) is on the stacks: an agent that "
+		                    "transforms classes while they are loaded widens the window",
+		                    name);
+	} else {
+		hs_finding_fix(
+			report, f,
+			"Load and initialize %s (Class.forName) before a second thread can load "
+			"classes (for example before installing a class-file transformer).",
+			cls);
+	}
+	if (link->class_info && link->class_info->major_version &&
+	    link->class_info->major_version < 50)
+		hs_finding_fix(
+			report, f,
+			"Use a build of %s with class file version 50 or later (it is %u): the "
+			"old verifier loads more classes than the split verifier. This narrows "
+			"the window, it does not close it.",
+			cls, link->class_info->major_version);
+}
+
+static void loader_evidence(struct hs_report *report, struct hs_finding *f,
+                            const struct hs_resource *loader)
+{
+	const struct hs_loader_info *info = loader->loader_info;
+	struct hs_arena *arena = report->arena;
+
+	if (!info)
+		return;
+	const char *name = hs_words_safe(arena, info->class_name);
+	if (info->parallel_capable == HS_NO)
+		hs_finding_evidence(report, f, "%s @%llx: parallelLockMap == null", name,
+		                    (unsigned long long)info->object);
+	if (info->self_registered == HS_NO && info->unregistered_superclass)
+		hs_finding_evidence(
+			report, f,
+			"ClassLoader.ParallelLoaders.loaderTypes holds neither %s nor its "
+			"superclass %s",
+			name, hs_words_safe(arena, info->unregistered_superclass));
+	else if (info->self_registered == HS_NO)
+		hs_finding_evidence(report, f,
+		                    "ClassLoader.ParallelLoaders.loaderTypes does not hold %s",
+		                    name);
+}
+
+static void report_known(struct hs_report *report, struct hs_finding *f,
+                         const struct hs_resource *loader)
+{
+	const char *name = loader->loader_info ? loader->loader_info->class_name : NULL;
+
+	for (size_t i = 0; name && i < sizeof(known_issues) / sizeof(*known_issues); i++) {
+		if (strcmp(known_issues[i].class_name, name) != 0)
+			continue;
+		hs_finding_known(report, f, known_issues[i].title, known_issues[i].url);
+		hs_finding_fix(report, f, "%s", known_issues[i].fix);
+	}
+}
+
+static void loader_lock_vs_link(struct hs_report *report, struct hs_finding *f,
+                                const struct hs_cycle *cycle, const struct parts *parts)
+{
+	const struct hs_resource *loader = resource_of(report, parts->loader_hold);
+
+	explain_loader_vs_link(report, f, parts);
+	report_known(report, f, loader);
+	fix_loader(report, f, loader->loader_info);
+	fix_link(report, f, cycle, resource_of(report, parts->link_hold));
+	loader_evidence(report, f, loader);
+}
+
+/** "A, B and C": the classes of a cycle, in walking order. */
+static const char *class_list(struct hs_report *report, const struct hs_cycle *cycle)
+{
+	const struct hs_snapshot *s = report->snapshot;
+	const char *text = "";
+	size_t shown = 0;
+
+	for (size_t i = 0; i < cycle->len; i++) {
+		const struct hs_resource *r = &s->resources.items[cycle->steps[i].wait->resource];
+
+		if (r->kind != HS_RES_CLASS_LINK && r->kind != HS_RES_CLASS_INIT)
+			continue;
+		const char *longer =
+			hs_arena_printf(report->arena, "%s%s%s", text, shown++ ? " and " : "",
+		                        hs_words_safe(report->arena, r->class_name));
+		text = longer ? longer : text;
+	}
+	return text;
+}
+
+static void init_cycle(struct hs_report *report, struct hs_finding *f, const struct hs_cycle *cycle)
+{
+	const struct hs_snapshot *s = report->snapshot;
+	struct hs_arena *arena = report->arena;
+	const char *classes = class_list(report, cycle);
+
+	hs_finding_why(
+		report, f,
+		"A class is initialized by one thread; every other thread that needs it waits "
+		"until that is done. The initializers of %s need each other, and each was "
+		"entered by another thread:",
+		classes);
+	for (size_t i = 0; i < cycle->len; i++) {
+		const struct hs_step *step = &cycle->steps[i];
+		const struct hs_edge *held = cycle->steps[(i + cycle->len - 1) % cycle->len].hold;
+
+		hs_finding_why(report, f, "%s initializes %s and needs %s%s",
+		               hs_words_thread(arena, s, step->wait->thread),
+		               hs_words_safe(arena, resource_of(report, held)->class_name),
+		               hs_words_safe(arena, resource_of(report, step->wait)->class_name),
+		               i + 1 == cycle->len ? "." : ";");
+	}
+	hs_finding_why(report, f,
+	               "jstack shows these threads as RUNNABLE and reports no deadlock.");
+	hs_finding_fix(
+		report, f,
+		"Break the circle: a static initializer of one of %s must not use the other "
+		"(move the constant to a third class, or create it lazily in a holder class).",
+		classes);
+	hs_finding_fix(
+		report, f,
+		"Until then, initialize them from one thread at start, before others can: for "
+		"example Class.forName on each in main().");
+}
+
+static void init_vs_lock(struct hs_report *report, struct hs_finding *f, const struct parts *parts)
+{
+	struct hs_arena *arena = report->arena;
+	const struct hs_snapshot *s = report->snapshot;
+	const struct hs_edge *init = parts->init_hold ? parts->init_hold : parts->link_hold;
+	const struct hs_edge *lock = parts->other_hold ? parts->other_hold : parts->loader_hold;
+	const char *cls = hs_words_safe(arena, resource_of(report, init)->class_name);
+	const char *what = parts->init_hold ? "initialization" : "link";
+
+	hs_finding_why(
+		report, f,
+		"%s is in the %s of %s and needs %s; %s holds that and needs %s. While a "
+		"class is being %s, every other thread that uses it waits, so its %s acts as "
+		"a lock that no lock order mentions.",
+		hs_words_thread(arena, s, init->thread), what, cls,
+		hs_words_safe(arena, resource_of(report, lock)->label),
+		hs_words_thread(arena, s, lock->thread), cls,
+		parts->init_hold ? "initialized" : "linked", what);
+	if (parts->loader_hold) {
+		const struct hs_resource *loader = resource_of(report, parts->loader_hold);
+
+		report_known(report, f, loader);
+		fix_loader(report, f, loader->loader_info);
+		loader_evidence(report, f, loader);
+	}
+	hs_finding_fix(
+		report, f,
+		"Do not take locks (or wait for threads that do) in the static initializer of "
+		"%s: move that work to a method that is called after start.",
+		cls);
+	hs_finding_fix(
+		report, f,
+		"Or initialize %s before any thread can hold %s: for example Class.forName in "
+		"main().",
+		cls, hs_words_safe(arena, resource_of(report, lock)->label));
+}
+
+static struct hs_err *class_loading_run(const struct hs_wait_graph *graph, struct hs_report *report)
+{
+	for (size_t i = 0; i < graph->num_cycles; i++) {
+		const struct hs_cycle *cycle = &graph->cycles[i];
+		struct parts parts = parts_of(graph->snapshot, cycle);
+		bool only_classes = parts.num_class == cycle->len;
+
+		// A loader lock against plain locks is an ordinary deadlock.
+		if (!parts.num_class || hs_report_claimed(report, cycle))
+			continue;
+		const char *id = only_classes ? "class-loading.init-cycle"
+		                 : parts.loader_hold && parts.link_hold
+		                         ? "class-loading.loader-lock-vs-link"
+		                         : "class-loading.init-vs-lock";
+		bool sure = cycle->certainty == HS_READ;
+		struct hs_finding *f =
+			hs_report_add(report, id, cycle->has_timed_wait ? HS_WARNING : HS_CRITICAL,
+		                      cycle->has_timed_wait ? HS_VERDICT_STALL
+		                      : sure                ? HS_VERDICT_DEADLOCK
+		                                            : HS_VERDICT_POSSIBLE_DEADLOCK);
+
+		if (!f)
+			return hs_err_oom();
+		hs_finding_cite_cycle(report, f, cycle);
+		if (cycle->len == 1)
+			hs_finding_title(report, f, "class loading: %s waits for itself",
+			                 hs_words_thread(report->arena, graph->snapshot,
+			                                 f->threads.items[0]));
+		else
+			hs_finding_title(report, f, "class loading: %s wait for each other",
+			                 hs_words_threads(report->arena, graph->snapshot,
+			                                  f->threads.items, f->threads.len,
+			                                  NAMES_SHOWN));
+		if (only_classes)
+			init_cycle(report, f, cycle);
+		else if (parts.loader_hold && parts.link_hold)
+			loader_lock_vs_link(report, f, cycle, &parts);
+		else
+			init_vs_lock(report, f, &parts);
+		hs_report_claim(report, cycle);
+	}
+	return NULL;
+}
+
+const struct hs_analyzer hs_analyzer_class_loading = {
+	.abi = HS_ANALYZER_ABI,
+	.name = "class_loading",
+	.summary = "deadlocks through class-loader locks, class linking and initialization",
+	.priority = 10,
+	.run = class_loading_run,
+};

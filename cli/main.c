@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+/** @file hangscope: who waits for what, held by whom, why, and what to change. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/options.h"
+#include "core/base/cleanup.h"
+#include "core/words.h"
+#include "version.h"
+
+const struct cli_command *const cli_commands[] = {
+	&cli_command_analyze,
+	&cli_command_stacks,
+	&cli_command_graph,
+	NULL,
+};
+
+/** Progress on a terminal, for what takes more than a moment. */
+struct progress {
+	struct timespec start;
+	bool shown;
+};
+
+static void show_progress(void *arg, const char *what, double fraction)
+{
+	struct progress *progress = arg;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (!progress->start.tv_sec)
+		progress->start = now;
+	if (now.tv_sec - progress->start.tv_sec < 2)
+		return;
+	if (fraction >= 0)
+		fprintf(stderr, "\r\033[Khangscope: %s, %d %%", what, (int)(fraction * 100));
+	else
+		fprintf(stderr, "\r\033[Khangscope: %s", what);
+	progress->shown = true;
+}
+
+static void end_progress(const struct progress *progress)
+{
+	if (progress->shown)
+		fputs("\r\033[K", stderr);
+}
+
+static int status_of(const struct hs_err *err)
+{
+	switch (hs_err_code(err)) {
+	case HS_ERR_OS:
+		return hs_err_errno(err) == EPERM || hs_err_errno(err) == EACCES ? CLI_NO_PERMISSION
+		                                                                 : CLI_NO_INPUT;
+	case HS_ERR_FAULT:
+	case HS_ERR_BAD_DATA:
+	case HS_ERR_ABSENT:
+	case HS_ERR_UNSUPPORTED:
+		return CLI_NO_INPUT;
+	case HS_ERR_USAGE:
+		return CLI_USAGE;
+	case HS_ERR_OOM:
+		break;
+	}
+	return CLI_BUG;
+}
+
+int cli_fail(const char *subject, struct hs_err *err)
+{
+	hs_cleanup(hs_arena_destroyp) struct hs_arena *arena = hs_arena_create();
+	int status = status_of(err);
+
+	if (arena)
+		fprintf(stderr, "hangscope: %s: %s\n", hs_words_safe(arena, subject),
+		        hs_words_safe(arena, hs_err_message(err)));
+	else
+		fputs("hangscope: out of memory\n", stderr);
+	hs_err_free(err);
+	return status;
+}
+
+static int terminal_width(void)
+{
+	struct winsize size;
+
+	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+static struct hs_err *write_json_file(const struct hs_report *report,
+                                      const struct hs_render_options *options, const char *path)
+{
+	hs_cleanup(hs_fclosep) FILE *file = fopen(path, "we");
+
+	if (!file)
+		return hs_err_os(errno, "cannot write %s", path);
+	struct hs_err *err =
+		hs_renderer_find("json", HS_VIEW_REPORT)->render(report, options, file);
+	if (err)
+		return err;
+	return fclose(hs_take(file)) ? hs_err_os(errno, "cannot write %s", path) : NULL;
+}
+
+static struct hs_err *render(const struct cli_options *options, enum hs_view view,
+                             const struct hs_report *report)
+{
+	const char *no_color = getenv("NO_COLOR");
+	const char *format = options->json           ? "json"
+	                     : options->format       ? options->format
+	                     : view == HS_VIEW_GRAPH ? "dot"
+	                                             : "text";
+	struct hs_render_options render_options = {
+		.view = view,
+		.color = !options->no_color && !(no_color && *no_color) && isatty(STDOUT_FILENO),
+		.all = options->all,
+		.thread = options->thread,
+		.width = terminal_width(),
+		.version = HS_VERSION,
+	};
+	struct hs_err *err = NULL;
+
+	if (options->json_file)
+		err = write_json_file(report, &render_options, options->json_file);
+	if (err)
+		return err;
+	return hs_renderer_find(format, view)->render(report, &render_options, stdout);
+}
+
+int cli_render_target(const struct cli_options *options, enum hs_view view)
+{
+	hs_cleanup(hs_analysis_destroyp) struct hs_analysis *analysis = NULL;
+	struct hs_analysis_options analysis_options = options->analysis;
+	struct progress progress = {0};
+
+	if (isatty(STDERR_FILENO)) {
+		analysis_options.open.progress = show_progress;
+		analysis_options.open.progress_arg = &progress;
+	}
+	struct hs_err *err = hs_analysis_run(options->target, &analysis_options, &analysis);
+	end_progress(&progress);
+	if (err)
+		return cli_fail(options->target, err);
+	const struct hs_report *report = hs_analysis_report(analysis);
+	err = render(options, view, report);
+	if (err) {
+		cli_fail("report", err);
+		return CLI_BUG;
+	}
+	return hs_report_exit_status(report);
+}
+
+int main(int argc, char **argv)
+{
+	struct cli_options options = {0};
+	int status = CLI_BUG;
+	const struct cli_command *command = cli_parse(argc, argv, &options, &status);
+
+	return command ? command->run(command, &options) : status;
+}

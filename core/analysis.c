@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+/** @file Analysis: the pipeline on one screen. */
+
+#include "core/analysis.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/analyzer.h"
+#include "core/base/cleanup.h"
+#include "core/jvm/jvm.h"
+#include "core/native/native.h"
+#include "core/stack_walk.h"
+
+enum {
+	/** Looks at a live target until a finding holds still; more would only hide the churn. */
+	MAX_LOOKS = 3,
+};
+
+struct hs_analysis {
+	struct hs_snapshot *snapshot; /**< owns everything else */
+	struct hs_report *report;
+};
+
+static bool is_pid(const char *s, pid_t *ret)
+{
+	char *end;
+
+	if (*s < '1' || *s > '9')
+		return false;
+	errno = 0;
+	long value = strtol(s, &end, 10);
+	if (errno || *end || value <= 0 || value > INT32_MAX)
+		return false;
+	*ret = (pid_t)value;
+	return true;
+}
+
+static struct hs_err *open_target(const char *name, const struct hs_open_options *options,
+                                  struct hs_target **ret)
+{
+	pid_t pid;
+
+	// A file that is called like a number is taken for a PID: say ./4711 for the file.
+	if (is_pid(name, &pid))
+		return hs_target_open_pid(pid, options, ret);
+	return hs_target_open_core(name, options, ret);
+}
+
+/** Strings and arrays of the target die with it: copy what the report needs. */
+static struct hs_err *keep_info(struct hs_snapshot *s, const struct hs_target *target)
+{
+	struct hs_arena *a = s->arena;
+	const struct hs_target_info *from = hs_target_info(target);
+	const struct hs_module_map *map = hs_target_modules(target);
+	struct hs_target_info *info = &s->info;
+	size_t num_args = 0, num_gaps;
+
+	*info = *from;
+	info->path = from->path ? hs_arena_strdup(a, from->path) : NULL;
+	info->exe = from->exe ? hs_arena_strdup(a, from->exe) : NULL;
+	info->host = from->host ? hs_arena_strdup(a, from->host) : NULL;
+	info->unpacked_from = from->unpacked_from ? hs_arena_strdup(a, from->unpacked_from) : NULL;
+	while (from->args && from->args[num_args])
+		num_args++;
+	const char **args = hs_arena_calloc(a, num_args + 1, sizeof(*args));
+	for (size_t i = 0; args && i < num_args; i++)
+		args[i] = hs_arena_strdup(a, from->args[i]);
+	info->args = args;
+
+	struct hs_module_map *copy = hs_arena_alloc(a, sizeof(*copy));
+	struct hs_module *modules = hs_arena_calloc(a, map->num_modules + 1, sizeof(*modules));
+	if (!copy || !modules)
+		return hs_err_oom();
+	for (size_t i = 0; i < map->num_modules; i++) {
+		modules[i] = map->modules[i];
+		modules[i].path = hs_arena_strdup(a, modules[i].path);
+		modules[i].open_path = NULL;
+		modules[i].why = NULL;
+		modules[i].fd = -1;
+	}
+	copy->modules = modules;
+	copy->num_modules = map->num_modules;
+	s->modules = copy;
+
+	const struct hs_target_gap *gaps = hs_target_gaps(target, &num_gaps);
+	for (size_t i = 0; i < num_gaps; i++)
+		hs_snapshot_gapf(s, gaps[i].subject, gaps[i].costs, "%s", gaps[i].reason);
+	if (info->truncated_bytes)
+		s->blind = true;
+	return NULL;
+}
+
+/** Threads without registers have no stack: what they wait for is not known. */
+static void note_lost_threads(struct hs_snapshot *s, struct hs_target *target)
+{
+	size_t num_lwps, lost = 0;
+	const struct hs_lwp *lwps = hs_target_lwps(target, &num_lwps);
+	const char *why = NULL;
+
+	for (size_t i = 0; i < num_lwps; i++) {
+		if (lwps[i].has_regs)
+			continue;
+		lost++;
+		why = why ? why : lwps[i].why_no_regs;
+	}
+	if (!lost)
+		return;
+	s->blind = true;
+	hs_snapshot_gapf(s, "threads without registers", "their stacks and what they wait for",
+	                 "%zu thread%s: %s", lost, lost == 1 ? "" : "s",
+	                 why ? why : "the registers could not be read");
+}
+
+static struct hs_err *collect_jvm(struct hs_snapshot *s, struct hs_target *target,
+                                  struct hs_jvm **ret)
+{
+	struct hs_err *err = hs_jvm_open(target, s, ret);
+
+	if (hs_err_catch(&err, HS_ERR_ABSENT))
+		return NULL;
+	if (!err)
+		err = hs_jvm_collect_threads(*ret);
+	if (!err || hs_err_code(err) == HS_ERR_OOM)
+		return err;
+	hs_snapshot_gap(s, "the Java virtual machine",
+	                "Java stacks, and every deadlock through Java locks or class loading", err);
+	s->blind = true;
+	hs_jvm_close(*ret);
+	*ret = NULL;
+	return NULL;
+}
+
+static struct hs_err *collect(struct hs_target *target, const struct hs_analysis_options *options,
+                              struct hs_snapshot *s)
+{
+	hs_cleanup(hs_native_closep) struct hs_native *native = NULL;
+	hs_cleanup(hs_jvm_closep) struct hs_jvm *jvm = NULL;
+	const struct hs_native_options native_options = {
+		.debug_dir = options->open.debug_dir,
+		.use_libunwind = options->unwinder == HS_UNWINDER_LIBUNWIND,
+	};
+	struct hs_err *err;
+
+	err = keep_info(s, target);
+	if (err)
+		return err;
+	err = hs_native_open(target, s, &native_options, &native);
+	if (err)
+		return err;
+	err = hs_native_collect_threads(native);
+	if (err)
+		return err;
+	err = collect_jvm(s, target, &jvm);
+	if (err)
+		return err;
+
+	const struct hs_stepper *steppers[2];
+	size_t num_steppers = 0;
+	if (jvm)
+		steppers[num_steppers++] = hs_jvm_stepper(jvm);
+	steppers[num_steppers++] = hs_native_stepper(native);
+	err = hs_stack_walk_all(s, target, steppers, num_steppers);
+	if (err)
+		return err;
+	err = hs_native_collect_locks(native);
+	if (err)
+		return err;
+	if (jvm)
+		err = hs_jvm_collect_locks(jvm);
+	if (err)
+		return err;
+	note_lost_threads(s, target);
+	return NULL;
+}
+
+// ---- the second look at a live target
+
+static bool same_words(struct hs_target *target, const struct hs_edge *edge)
+{
+	for (size_t i = 0; i < HS_EDGE_WORDS; i++) {
+		const struct hs_word *word = &edge->words[i];
+		uint64_t now = 0;
+
+		if (!word->size || word->size > sizeof(now))
+			continue;
+		struct hs_err *err = hs_target_read_now(target, word->addr, &now, word->size);
+		if (err) {
+			hs_err_free(err);
+			return false;
+		}
+		if (now != word->value)
+			return false;
+	}
+	return true;
+}
+
+static bool thread_unmoved(struct hs_target *target, const struct hs_snapshot *s, uint32_t index)
+{
+	const struct hs_thread *thread = &s->threads.items[index];
+	bool same = false;
+
+	if (!thread->host_tid)
+		return true; // unmounted virtual thread: its lock words speak for it
+	struct hs_err *err = hs_target_lwp_unmoved(target, thread->host_tid, &same);
+	if (err) {
+		hs_err_free(err);
+		return false;
+	}
+	return same;
+}
+
+static bool finding_holds(struct hs_target *target, const struct hs_report *report,
+                          const struct hs_finding *f)
+{
+	const struct hs_snapshot *s = report->snapshot;
+	size_t count;
+
+	for (size_t i = 0; i < f->steps.len; i++) {
+		const struct hs_step *step = &f->steps.items[i];
+
+		if (!thread_unmoved(target, s, step->wait->thread) ||
+		    !same_words(target, step->wait) || !same_words(target, step->hold))
+			return false;
+	}
+	if (f->steps.len || !f->resources.len)
+		return true;
+	// No cycle: the one in front may run, but somebody must still wait, and it must still hold.
+	const struct hs_edge *hold = hs_wait_graph_hold_of(report->graph, f->resources.items[0]);
+	const struct hs_edge *const *waits =
+		hs_wait_graph_waiters(report->graph, f->resources.items[0], &count);
+	if (hold && !same_words(target, hold))
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		if (thread_unmoved(target, s, waits[i]->thread) && same_words(target, waits[i]))
+			return true;
+	}
+	return false;
+}
+
+/** Drop what is gone at the second look. @return true when a cycle was dropped: look again. */
+static bool confirm(struct hs_target *target, struct hs_report *report)
+{
+	size_t kept = 0;
+	bool again = false;
+
+	for (size_t i = 0; i < report->findings.len; i++) {
+		struct hs_finding *f = &report->findings.items[i];
+
+		f->confirmed = finding_holds(target, report, f);
+		if (f->confirmed) {
+			report->findings.items[kept++] = *f;
+			continue;
+		}
+		report->unconfirmed_dropped = true;
+		again |= f->steps.len > 0;
+	}
+	report->findings.len = kept;
+	return again;
+}
+
+static struct hs_err *look(struct hs_target *target, const struct hs_analysis_options *options,
+                           struct hs_analysis *analysis, bool *again_ret)
+{
+	struct hs_snapshot *s = analysis->snapshot;
+	const struct hs_wait_graph *graph;
+	struct hs_err *err = collect(target, options, s);
+
+	if (err)
+		return err;
+	err = hs_snapshot_seal(s);
+	if (err)
+		return err;
+	err = hs_wait_graph_build(s, s->arena, &graph);
+	if (err)
+		return err;
+	err = hs_report_create(s, graph, s->arena, &analysis->report);
+	if (err)
+		return err;
+	err = hs_analyzers_run(graph, analysis->report);
+	if (err)
+		return err;
+	*again_ret = false;
+	if (s->info.kind == HS_TARGET_LIVE) {
+		*again_ret = confirm(target, analysis->report);
+	} else {
+		hs_vec_each (f, &analysis->report->findings)
+			f->confirmed = true;
+	}
+	return hs_report_finish(analysis->report);
+}
+
+static struct hs_err *look_once(const char *name, const struct hs_analysis_options *options,
+                                struct hs_analysis **ret, bool *again_ret)
+{
+	hs_cleanup(hs_target_closep) struct hs_target *target = NULL;
+	hs_cleanup(hs_analysis_destroyp) struct hs_analysis *analysis =
+		calloc(1, sizeof(*analysis));
+	struct hs_err *err;
+
+	if (!analysis)
+		return hs_err_oom();
+	analysis->snapshot = hs_snapshot_create();
+	if (!analysis->snapshot)
+		return hs_err_oom();
+	err = open_target(name, &options->open, &target);
+	if (err)
+		return err;
+	err = look(target, options, analysis, again_ret);
+	if (err)
+		return err;
+	*ret = hs_take(analysis);
+	return NULL;
+}
+
+struct hs_err *hs_analysis_run(const char *target, const struct hs_analysis_options *options,
+                               struct hs_analysis **ret)
+{
+	struct hs_analysis *analysis = NULL;
+	bool again = true;
+
+	for (int i = 0; again && i < MAX_LOOKS; i++) {
+		hs_analysis_destroy(analysis);
+		analysis = NULL;
+		struct hs_err *err = look_once(target, options, &analysis, &again);
+		if (err)
+			return err;
+	}
+	*ret = analysis;
+	return NULL;
+}
+
+const struct hs_report *hs_analysis_report(const struct hs_analysis *analysis)
+{
+	return analysis->report;
+}
+
+void hs_analysis_destroy(struct hs_analysis *analysis)
+{
+	if (!analysis)
+		return;
+	hs_snapshot_destroy(analysis->snapshot);
+	free(analysis);
+}
+
+void hs_analysis_destroyp(struct hs_analysis **analysis)
+{
+	hs_analysis_destroy(*analysis);
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * @file
+ * Analysis: the whole pipeline, from an open target to a report. This is what a program that
+ * embeds libhangscope calls.
+ */
+#ifndef HS_ANALYSIS_H
+#define HS_ANALYSIS_H
+
+#include "core/report.h"
+#include "core/target.h"
+
+enum hs_unwinder {
+	HS_UNWINDER_DWFL,      /**< cached rows made from libdwfl's CFI: cores and live */
+	HS_UNWINDER_LIBUNWIND, /**< libunwind-ptrace: live only, an independent second opinion */
+};
+
+struct hs_analysis_options {
+	struct hs_open_options open;
+	enum hs_unwinder unwinder;
+	bool locks_only; /**< reserved */
+};
+
+/** Owns snapshot, graph and report; the target is closed when it is returned. */
+struct hs_analysis;
+
+/** Open @p target (a path or a PID in decimal), collect, close, build the graph, analyze. */
+HS_MUST_CHECK struct hs_err *hs_analysis_run(const char *target,
+                                             const struct hs_analysis_options *options,
+                                             struct hs_analysis **ret);
+
+const struct hs_report *hs_analysis_report(const struct hs_analysis *analysis);
+void hs_analysis_destroy(struct hs_analysis *analysis);
+void hs_analysis_destroyp(struct hs_analysis **analysis);
+
+#endif // HS_ANALYSIS_H

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+/** @file Frame locks: the rules of jstack's "- locked" lines. */
+
+#include <string.h>
+
+#include "core/jvm/java_frames.h"
+
+enum {
+	BLOCKED_ON_MONITOR_ENTER = 0x400, /**< java.lang.Thread.threadStatus (jvmti.h) */
+};
+
+hs_addr hs_stack_oop(const struct hs_jvm *jvm, uint64_t word)
+{
+	// Generational ZGC keeps oops uncoloured on stacks (zBarrier.hpp, 21+).
+	return jvm->zgc_generational ? word : hs_oop_uncolor(jvm, word);
+}
+
+static bool has_java_frame(const struct hs_frame_list *list)
+{
+	for (size_t i = 0; i < list->frames.len; i++) {
+		enum hs_frame_kind kind = list->frames.items[i].location->kind;
+
+		if (kind == HS_FRAME_INTERPRETED || kind == HS_FRAME_COMPILED ||
+		    kind == HS_FRAME_INLINED)
+			return true;
+	}
+	return false;
+}
+
+void hs_frame_locks_init(struct hs_frame_locks *locks, struct hs_jvm *jvm, uint32_t thread,
+                         const struct hs_frame_list *list)
+{
+	*locks = (struct hs_frame_locks){
+		.jvm = jvm, .thread = thread, .is_top = !has_java_frame(list)};
+}
+
+/** "java.lang.Class for app.Main" of a mirror, as jstack words it. */
+static struct hs_err *mirror_name(struct hs_jvm *jvm, hs_addr mirror, const char *name,
+                                  const char **ret)
+{
+	struct hs_err *err;
+	const struct hs_klass *klass;
+	hs_addr addr;
+
+	*ret = name;
+	err = hs_klass_of_mirror(jvm, mirror, &addr);
+	if (!err && addr) {
+		err = hs_klass_get(jvm, addr, &klass);
+		if (!err) {
+			*ret = hs_arena_printf(jvm->arena, "%s for %s", name, klass->external_name);
+			return *ret ? NULL : hs_err_oom();
+		}
+	}
+	if (err && hs_err_code(err) == HS_ERR_OOM)
+		return err;
+	hs_err_free(err); // a mirror of something else: its class is said then
+	return NULL;
+}
+
+/** Name for a lock line; NULL when the object cannot be read. */
+static struct hs_err *object_class_name(struct hs_jvm *jvm, hs_addr object, const char **ret)
+{
+	struct hs_err *err;
+	const struct hs_klass *klass;
+
+	*ret = NULL;
+	err = hs_oop_klass(jvm, object, &klass);
+	if (!err)
+		return strcmp(klass->name, "java/lang/Class")
+		               ? (*ret = klass->external_name, NULL)
+		               : mirror_name(jvm, object, klass->external_name, ret);
+	if (hs_err_code(err) == HS_ERR_OOM)
+		return err;
+	hs_err_free(err); // moved or stale: the address is all we can say
+	return NULL;
+}
+
+static struct hs_err *push(struct hs_frame_locks *locks, enum hs_frame_lock_state state,
+                           hs_addr object, uint32_t resource)
+{
+	struct hs_err *err;
+	const char *name = NULL;
+
+	if (locks->items.len >= HS_MAX_LOCKS)
+		return hs_err_new(HS_ERR_BAD_DATA, "more than %d locks in one frame", HS_MAX_LOCKS);
+	if (object) {
+		err = object_class_name(locks->jvm, object, &name);
+		if (err)
+			return err;
+	}
+	struct hs_frame_lock *lock = hs_vec_push(locks->jvm->arena, &locks->items);
+	if (!lock)
+		return hs_err_oom();
+	*lock = (struct hs_frame_lock){
+		.state = state, .resource = resource, .object = object, .class_name = name};
+	return NULL;
+}
+
+/** Object of an ObjectMonitor; 0 when there is none or it is dead. */
+static hs_addr monitor_object(struct hs_jvm *jvm, hs_addr monitor)
+{
+	struct hs_err *err;
+	hs_addr object = 0;
+
+	if (!monitor)
+		return 0;
+	err = hs_oop_load_handle(jvm, monitor, HS_F_monitor_object, &object);
+	hs_err_free(err); // 0 then
+	return object;
+}
+
+static bool is_object_wait(const struct hs_method *method)
+{
+	// vmSymbols wait_name: "wait" up to 18, "wait0" since.
+	return method->is_native && !strcmp(method->holder->name, "java/lang/Object") &&
+	       (!strcmp(method->name, "wait0") || !strcmp(method->name, "wait"));
+}
+
+static struct hs_err *add_object_wait(struct hs_frame_locks *locks,
+                                      const struct hs_jthread *jthread, hs_addr receiver)
+{
+	bool notified = jthread && jthread->thread_status & BLOCKED_ON_MONITOR_ENTER;
+	hs_addr object = receiver;
+
+	// A compiled wrapper keeps no receiver ("no object reference available"), but the thread
+	// knows its monitor.
+	if (!object && jthread)
+		object = monitor_object(locks->jvm, jthread->waiting_monitor);
+	uint32_t resource = object ? hs_monitor_resource(locks->jvm, object) : HS_NONE;
+	return push(locks, notified && receiver ? HS_LOCK_WAITING_RE_LOCK : HS_LOCK_WAITING_ON,
+	            receiver, resource);
+}
+
+struct hs_err *hs_frame_locks_add_wait(struct hs_frame_locks *locks,
+                                       const struct hs_method *method, hs_addr receiver)
+{
+	struct hs_jvm *jvm = locks->jvm;
+
+	if (!locks->is_top)
+		return NULL;
+	const struct hs_jthread *jthread = hs_jthread_by_index(jvm, locks->thread);
+	if (is_object_wait(method))
+		return add_object_wait(locks, jthread, receiver);
+	if (!jthread)
+		return NULL;
+	if (jthread->park_blocker)
+		return push(locks, HS_LOCK_PARKING, jthread->park_blocker, HS_NONE);
+
+	// Object.wait() without that method on top: the VM waits for a class to be initialized.
+	hs_addr object = monitor_object(jvm, jthread->waiting_monitor);
+	if (!object)
+		return NULL;
+	uint32_t resource = hs_monitor_resource(jvm, object);
+	if (resource == HS_NONE)
+		return NULL;
+	enum hs_resource_kind kind = hs_snapshot_resource(jvm->snapshot, resource)->kind;
+	if (kind != HS_RES_CLASS_INIT && kind != HS_RES_CLASS_LINK)
+		return NULL;
+	return push(locks, HS_LOCK_WAITING_ON, object, resource);
+}
+
+struct hs_err *hs_frame_locks_add(struct hs_frame_locks *locks, hs_addr object, bool is_eliminated)
+{
+	struct hs_jvm *jvm = locks->jvm;
+	enum hs_frame_lock_state state = HS_LOCK_LOCKED;
+
+	if (!object)
+		return NULL;
+	if (is_eliminated)
+		return push(locks, HS_LOCK_ELIMINATED, object, HS_NONE);
+	if (locks->is_top && !locks->found_first) {
+		const struct hs_jthread *jthread = hs_jthread_by_index(jvm, locks->thread);
+
+		// Only the first monitor of the first frame can be one that is not entered yet.
+		if (jthread && monitor_object(jvm, jthread->pending_monitor) == object)
+			state = HS_LOCK_WAITING_TO_LOCK;
+	}
+	locks->found_first = true;
+	return push(locks, state, object, hs_monitor_resource(jvm, object));
+}
+
+struct hs_err *hs_frame_locks_add_scalar(struct hs_frame_locks *locks, hs_addr mirror)
+{
+	struct hs_err *err;
+	const struct hs_klass *klass;
+	hs_addr addr = 0;
+
+	err = push(locks, HS_LOCK_ELIMINATED, 0, HS_NONE);
+	if (err)
+		return err;
+	err = mirror ? hs_klass_of_mirror(locks->jvm, mirror, &addr) : NULL;
+	if (!err && addr) {
+		err = hs_klass_get(locks->jvm, addr, &klass);
+		if (!err)
+			locks->items.items[locks->items.len - 1].class_name = klass->external_name;
+	}
+	if (err && hs_err_code(err) == HS_ERR_OOM)
+		return err;
+	hs_err_free(err); // eliminated is known, the class is not
+	return NULL;
+}
+
+void hs_frame_locks_store(const struct hs_frame_locks *locks, struct hs_frame *frame)
+{
+	frame->locks = locks->items.items;
+	frame->num_locks = (uint16_t)locks->items.len;
+}

@@ -1,0 +1,631 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * @file
+ * Java frames: the stepper for pcs in HotSpot's code cache. Interpreter frames are chained by rbp,
+ * compiled ones by the frame size of their blob; the call stub leads back to native code.
+ */
+
+#include "core/jvm/java_frames.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+enum {
+	WORD = 8,
+	CODE_WINDOW = 32,       /**< bytes of code looked at after a pc */
+	CALL_WINDOW = 13,       /**< bytes of the longest call, mov r10, imm64; call r10 */
+	PROLOGUE_WINDOW = 8,    /**< bytes of push rbp; sub rsp, imm32 */
+	MAX_PUSHED_WORDS = 64,  /**< what an intrinsic may push within compiled code */
+	MAX_STUB_WORDS = 512,   /**< frame of a stub: SHA-512 has more than 1 KiB */
+	PUSH_RBP = 0x55,
+};
+
+/** Where an activation keeps what it returns to. */
+struct sender_slots {
+	hs_addr return_pc; /**< address of the return address */
+	hs_addr saved_fp;  /**< address of the caller's rbp; 0: it is in the register */
+};
+
+void hs_cursor_set(struct hs_cursor *cursor, hs_addr pc, hs_addr sp, hs_addr fp)
+{
+	cursor->regs.valid = 0;
+	hs_regs_set(&cursor->regs, HS_REG_PC, pc);
+	hs_regs_set(&cursor->regs, HS_REG_SP, sp);
+	if (fp)
+		hs_regs_set(&cursor->regs, HS_REG_FP, fp);
+	cursor->is_activation = false;
+	cursor->unextended_sp = 0;
+}
+
+struct hs_err *hs_java_frame_add(struct hs_frame_list *list, const struct hs_cursor *cursor,
+                                 const struct hs_location *location, hs_addr sp,
+                                 struct hs_frame **ret)
+{
+	struct hs_frame *frame = hs_frame_list_add(
+		list, location, cursor->regs.value[HS_REG_PC], sp, HS_FOUND_JVM);
+
+	if (!frame)
+		return hs_arena_failed(list->arena)
+		               ? hs_err_oom()
+		               : hs_err_new(HS_ERR_BAD_DATA, "more than %d frames", HS_MAX_FRAMES);
+	frame->is_activation = cursor->is_activation;
+	*ret = frame;
+	return NULL;
+}
+
+bool hs_java_is_return_pc(struct hs_jvm *jvm, hs_addr pc)
+{
+	struct hs_err *err;
+	const struct hs_blob *blob;
+
+	if (!hs_code_cache_owns(jvm->code_cache, pc))
+		return false;
+	if (hs_code_cache_is_interpreter(jvm->code_cache, pc))
+		return true;
+	err = hs_code_cache_blob(jvm, pc, &blob);
+	if (err) {
+		hs_err_free(err); // not code
+		return false;
+	}
+	return pc > blob->code_begin;
+}
+
+static bool is_executable(struct hs_jvm *jvm, hs_addr pc)
+{
+	const struct hs_mapping *mapping =
+		hs_module_map_find(hs_target_modules(jvm->target), pc);
+
+	return mapping && mapping->prot & HS_PROT_EXEC;
+}
+
+/** Move to the caller if @p slots hold one; without it the cursor is unchanged. */
+static struct hs_err *move_to_sender(struct hs_jvm *jvm, struct hs_cursor *cursor,
+                                     const struct sender_slots *slots, bool may_be_native)
+{
+	struct hs_err *err;
+	hs_addr pc, fp = hs_regs_has(&cursor->regs, HS_REG_FP) ? cursor->regs.value[HS_REG_FP] : 0;
+
+	err = hs_target_read_u64(jvm->target, slots->return_pc, &pc);
+	if (err)
+		return err;
+	if (slots->saved_fp) {
+		err = hs_target_read_u64(jvm->target, slots->saved_fp, &fp);
+		if (err)
+			return err;
+	}
+	// Java code is called by Java code, the interpreter and the call stub alone.
+	if (!hs_java_is_return_pc(jvm, pc) && !(may_be_native && is_executable(jvm, pc)))
+		return hs_err_new(HS_ERR_BAD_DATA,
+		                  "what should be the return address of the code at 0x%" PRIx64
+		                  " is 0x%" PRIx64,
+		                  cursor->regs.value[HS_REG_PC], pc);
+	hs_cursor_set(cursor, pc, slots->return_pc + WORD, fp);
+	return NULL;
+}
+
+struct hs_err *hs_java_frameless_sender(struct hs_jvm *jvm, struct hs_cursor *cursor)
+{
+	struct hs_err *err;
+	hs_addr sp = cursor->regs.value[HS_REG_SP];
+
+	err = move_to_sender(jvm, cursor, &(struct sender_slots){sp, 0}, false);
+	if (!err || hs_err_code(err) == HS_ERR_OOM)
+		return err;
+	hs_err_free(err); // after push rbp, then
+	return move_to_sender(jvm, cursor, &(struct sender_slots){sp + WORD, sp}, false);
+}
+
+// ---- code bytes
+
+/** Length of a return poll of 16+ or the older ones at @p code, 0: it is none (x86_64 ad files). */
+static size_t poll_length(const uint8_t *code, size_t len)
+{
+	static const struct {
+		uint8_t bytes[3], num_bytes, length;
+	} polls[] = {
+		{{0x49, 0x3b, 0xa7}, 3, 7}, // cmp rsp, [r15 + disp32]: 16+
+		{{0x49, 0x3b, 0x67}, 3, 4}, // cmp rsp, [r15 + disp8]
+		{{0x0f, 0x87},       2, 6}, // ja to the slow path
+		{{0x4d, 0x8b, 0x97}, 3, 7}, // mov r10, [r15 + disp32]: 11
+		{{0x4d, 0x8b, 0x57}, 3, 4}, // mov r10, [r15 + disp8]
+		{{0x41, 0x85, 0x02}, 3, 3}, // test eax, [r10]
+		{{0x85, 0x05},       2, 6}, // test eax, [rip + disp32]: 8
+	};
+
+	for (size_t i = 0; i < sizeof(polls) / sizeof(*polls); i++) {
+		if (len >= polls[i].length && !memcmp(code, polls[i].bytes, polls[i].num_bytes))
+			return polls[i].length;
+	}
+	return 0;
+}
+
+/** Is @p code the end of an epilogue: [pop rbp] [poll] ret? */
+static bool is_epilogue(const uint8_t *code, size_t len, bool *popped_ret)
+{
+	size_t at = 0, step;
+
+	*popped_ret = !(len && code[0] == 0x5d);
+	if (!*popped_ret)
+		at++;
+	while ((step = poll_length(code + at, len - at)) > 0)
+		at += step;
+	return at < len && (code[at] == 0xc3 || code[at] == 0xc2);
+}
+
+/** Bytes of the instruction that sets the frame up, "sub rsp, imm", which ends at @p end; 0: it is
+ * another one. */
+static size_t sub_rsp_length(const uint8_t *end)
+{
+	if (!memcmp(end - 7, "\x48\x81\xec", 3))
+		return 7;
+	return !memcmp(end - 4, "\x48\x83\xec", 3) ? 4 : 0;
+}
+
+/**
+ * Is there a call right before @p pc? With @p callee: one that leads into that blob.
+ */
+static bool follows_call(struct hs_jvm *jvm, hs_addr pc, const struct hs_blob *callee)
+{
+	struct hs_err *err;
+	uint8_t code[CALL_WINDOW];
+	const uint8_t *end = code + sizeof(code);
+	hs_addr to;
+	int32_t rel;
+
+	err = hs_target_read(jvm->target, pc - sizeof(code), code, sizeof(code));
+	if (err) {
+		hs_err_free(err); // no code, no call
+		return false;
+	}
+	if (end[-5] == 0xe8) { // call rel32
+		memcpy(&rel, end - 4, sizeof(rel));
+		to = pc + (uint64_t)(int64_t)rel;
+		if (!callee || hs_addr_in(to, callee->addr, callee->end))
+			return true;
+	}
+	if (!memcmp(end - 13, "\x49\xba", 2) && !memcmp(end - 3, "\x41\xff\xd2", 3)) {
+		memcpy(&to, end - 11, sizeof(to)); // mov r10, imm64; call r10
+		return !callee || hs_addr_in(to, callee->addr, callee->end);
+	}
+	if (callee)
+		return false;
+	// call r/m: ff /2 with a register, or memory with disp8 or disp32
+	return (end[-2] == 0xff && (end[-1] & 0xf8) == 0xd0) ||
+	       (end[-3] == 0xff && (end[-2] & 0xf8) == 0x50) ||
+	       (end[-6] == 0xff && (end[-5] & 0xf8) == 0x90);
+}
+
+/** Could the word at @p at, which is @p pc, be a return address? Its frame must have one too. */
+static bool is_return_slot(struct hs_jvm *jvm, hs_addr at, hs_addr pc)
+{
+	struct hs_err *err;
+	const struct hs_blob *blob;
+	hs_addr next;
+
+	if (hs_code_cache_is_interpreter(jvm->code_cache, pc))
+		return true;
+	err = hs_code_cache_blob(jvm, pc, &blob);
+	if (!err && !blob->nmethod)
+		return true;
+	if (!err)
+		err = hs_target_read_u64(jvm->target, at + blob->frame_size, &next);
+	if (err) {
+		hs_err_free(err); // then no
+		return false;
+	}
+	return blob->frame_size && hs_java_is_return_pc(jvm, next);
+}
+
+/**
+ * Look upwards from @p from for the return address of an activation whose frame has another shape
+ * than it should: intrinsics move the stack pointer within compiled code, and stubs push what they
+ * like. @p callee as in follows_call().
+ */
+static struct hs_err *scan_for_sender(struct hs_jvm *jvm, struct hs_cursor *cursor, hs_addr from,
+                                      size_t max_words, const struct hs_blob *callee)
+{
+	struct hs_err *err;
+	hs_addr pc, fp = 0;
+
+	if (hs_regs_has(&cursor->regs, HS_REG_FP))
+		fp = cursor->regs.value[HS_REG_FP];
+	for (size_t i = 0; i < max_words; i++) {
+		hs_addr at = from + i * WORD;
+
+		err = hs_target_read_u64(jvm->target, at, &pc);
+		if (err)
+			return err;
+		if (!hs_java_is_return_pc(jvm, pc) || !follows_call(jvm, pc, callee) ||
+		    !is_return_slot(jvm, at, pc))
+			continue;
+		// Compiled frames keep the caller's rbp below it, stubs with a frame pointer too.
+		// Others may have it anywhere: what is in the register is the caller's if it lies
+		// above.
+		if (!callee || fp == at - WORD)
+			return move_to_sender(jvm, cursor,
+			                      &(struct sender_slots){at, at - WORD}, false);
+		hs_cursor_set(cursor, pc, at + WORD, fp > at ? fp : 0);
+		return NULL;
+	}
+	return hs_err_new(HS_ERR_BAD_DATA, "no return address found for the code at 0x%" PRIx64,
+	                  cursor->regs.value[HS_REG_PC]);
+}
+
+// ---- compiled code
+
+/** Before the frame is complete: the return address is on top of the stack, or above the rbp that
+ * was just pushed, or in its place when only rbp is not saved yet. */
+static void find_prologue_slots(struct hs_jvm *jvm, const struct hs_cursor *cursor, hs_addr sp,
+                                struct sender_slots *ret)
+{
+	struct hs_err *err;
+	uint8_t code[PROLOGUE_WINDOW] = {0};
+	const uint8_t *end = code + sizeof(code);
+	hs_addr pc = cursor->regs.value[HS_REG_PC];
+
+	err = hs_target_read(jvm->target, pc - sizeof(code), code, sizeof(code));
+	hs_err_free(err); // then it looks like nothing we know
+	size_t sub = sub_rsp_length(end);
+	if (sub) { // MacroAssembler::verified_entry: push rbp first only with a stack check
+		bool pushed = end[-(ptrdiff_t)sub - 1] == PUSH_RBP;
+
+		ret->saved_fp = pushed ? ret->saved_fp : 0;
+	} else if (end[-1] == PUSH_RBP) {
+		*ret = (struct sender_slots){sp + WORD, sp};
+	} else {
+		*ret = (struct sender_slots){sp, 0};
+	}
+}
+
+/**
+ * Slots of an activation in a blob with a frame.
+ * @return True when the frame stands; false in its prologue or epilogue.
+ */
+static bool find_slots(struct hs_jvm *jvm, const struct hs_cursor *cursor,
+                       const struct hs_blob *blob, hs_addr sp, struct sender_slots *ret)
+{
+	struct hs_err *err;
+	uint8_t code[CODE_WINDOW];
+	hs_addr pc = cursor->regs.value[HS_REG_PC];
+	bool popped;
+
+	*ret = (struct sender_slots){sp + blob->frame_size - WORD,
+	                             sp + blob->frame_size - 2 * WORD};
+	if (!cursor->is_activation)
+		return true;
+	if (pc < blob->frame_complete) {
+		find_prologue_slots(jvm, cursor, sp, ret);
+		return false;
+	}
+	size_t len = blob->end - pc < sizeof(code) ? (size_t)(blob->end - pc) : sizeof(code);
+	err = hs_target_read(jvm->target, pc, code, len);
+	if (err) {
+		hs_err_free(err); // code that cannot be seen: most of it has its frame
+		return true;
+	}
+	if (!is_epilogue(code, len, &popped))
+		return true;
+	*ret = popped ? (struct sender_slots){sp, 0} : (struct sender_slots){sp + WORD, sp};
+	return false;
+}
+
+/** The caller of a blob with a frame; of an activation also if it is not where it should be. */
+static struct hs_err *leave_frame(struct hs_jvm *jvm, struct hs_cursor *cursor, hs_addr frame_end,
+                                  const struct sender_slots *slots, bool may_be_native)
+{
+	struct hs_err *err;
+	bool was_activation = cursor->is_activation;
+
+	err = move_to_sender(jvm, cursor, slots, may_be_native);
+	if (!err || !was_activation || hs_err_code(err) == HS_ERR_OOM)
+		return err;
+	hs_err_free(err); // a prologue or epilogue of another shape
+	err = hs_java_frameless_sender(jvm, cursor);
+	if (!err || hs_err_code(err) == HS_ERR_OOM)
+		return err;
+	hs_err_free(err); // code that moved the stack pointer
+	return scan_for_sender(jvm, cursor, frame_end - WORD, MAX_PUSHED_WORDS, NULL);
+}
+
+/**
+ * Stack pointer that the frame was set up with. MacroAssembler::call_VM_leaf_base aligns the stack
+ * by a word around a call to C when it must: the return address is an "add rsp, 8" then, which
+ * neither compiler writes after a call for another reason.
+ */
+static hs_addr frame_sp(struct hs_jvm *jvm, const struct hs_cursor *cursor,
+                        const struct hs_frame_list *list)
+{
+	static const uint8_t add_rsp_8[] = {0x48, 0x83, 0xc4, 0x08};
+	struct hs_err *err;
+	uint8_t code[sizeof(add_rsp_8)];
+	hs_addr sp = cursor->regs.value[HS_REG_SP];
+
+	if (cursor->unextended_sp)
+		return cursor->unextended_sp;
+	if (cursor->is_activation || !list->frames.len ||
+	    list->frames.items[list->frames.len - 1].location->kind != HS_FRAME_NATIVE)
+		return sp;
+	err = hs_target_read(jvm->target, cursor->regs.value[HS_REG_PC], code, sizeof(code));
+	bool is_aligned = !err && !memcmp(code, add_rsp_8, sizeof(code));
+	hs_err_free(err); // no code: no alignment to be seen
+	return is_aligned ? sp + WORD : sp;
+}
+
+static struct hs_err *add_monitors(struct hs_jvm *jvm, const struct hs_scope *scope,
+                                   const struct hs_regs *regs, bool is_activation,
+                                   struct hs_frame_locks *locks)
+{
+	struct hs_err *err;
+
+	for (size_t i = 0; i < scope->num_monitors; i++) {
+		const struct hs_scope_monitor *monitor = &scope->monitors[i];
+		hs_addr object = 0;
+
+		if (monitor->owner.kind == HS_SCOPE_SCALAR) {
+			err = hs_frame_locks_add_scalar(locks, monitor->owner.oop);
+			if (err)
+				return err;
+			continue;
+		}
+		err = hs_scope_value_oop(jvm, &monitor->owner, regs, is_activation, &object);
+		if (err && hs_err_code(err) == HS_ERR_OOM)
+			return err;
+		hs_err_free(err); // in a register that nobody saved: not shown
+		err = hs_frame_locks_add(locks, object, monitor->is_eliminated);
+		if (err)
+			return err;
+	}
+	return NULL;
+}
+
+/** Append the frames of all scopes. @p regs: sp is the unextended one; NULL: no slot is valid. */
+static struct hs_err *add_scopes(struct hs_jvm *jvm, const struct hs_cursor *cursor,
+                                 const struct hs_code_site *site, const struct hs_regs *regs,
+                                 hs_addr sp, struct hs_frame_list *list)
+{
+	struct hs_err *err;
+
+	for (size_t i = 0; i < site->num_scopes; i++) {
+		const struct hs_scope *scope = &site->scopes[i];
+		struct hs_frame_locks locks;
+		struct hs_frame *frame;
+
+		hs_frame_locks_init(&locks, jvm, cursor->thread, list);
+		err = hs_java_frame_add(list, cursor, scope->location, sp, &frame);
+		if (err)
+			return err;
+		err = hs_frame_locks_add_wait(&locks, scope->method, 0);
+		if (!err && regs)
+			err = add_monitors(jvm, scope, regs, cursor->is_activation, &locks);
+		if (err)
+			return err;
+		hs_frame_locks_store(&locks, frame);
+	}
+	return NULL;
+}
+
+static struct hs_err *add_compiled(struct hs_jvm *jvm, const struct hs_cursor *cursor,
+                                   const struct hs_code_site *site, hs_addr sp, bool has_frame,
+                                   struct hs_frame_list *list)
+{
+	struct hs_err *err;
+	struct hs_regs regs = cursor->regs;
+	hs_addr pc;
+
+	hs_regs_set(&regs, HS_REG_SP, sp);
+	if (has_frame) {
+		err = hs_compiled_pc(jvm, site->blob->nmethod, regs.value[HS_REG_PC], sp, &pc);
+		if (err)
+			return err;
+		if (pc != regs.value[HS_REG_PC]) {
+			const struct hs_blob *blob = site->blob;
+
+			err = hs_code_site_get(jvm, pc, true, &site);
+			if (err)
+				return hs_err_wrap(err, "original pc of a deoptimized frame");
+			if (site->blob != blob)
+				return hs_err_new(HS_ERR_BAD_DATA,
+				                  "original pc 0x%" PRIx64
+				                  " of a deoptimized frame is elsewhere",
+				                  pc);
+		}
+		err = hs_frame_fp_put(jvm, sp, &regs);
+		if (err)
+			return err;
+	}
+	if (!site->num_scopes) { // a gap says why
+		struct hs_frame *frame;
+
+		return hs_java_frame_add(list, cursor, site->blob->location, sp, &frame);
+	}
+	return add_scopes(jvm, cursor, site, has_frame ? &regs : NULL, sp, list);
+}
+
+static struct hs_err *step_compiled(struct hs_jvm *jvm, struct hs_cursor *cursor,
+                                    const struct hs_code_site *site, struct hs_frame_list *list)
+{
+	struct hs_err *err;
+	struct sender_slots slots;
+	hs_addr sp = frame_sp(jvm, cursor, list);
+
+	uint64_t frame_size = site->blob->frame_size;
+	if (frame_size < 2 * WORD) { // intrinsics of method handles jump on without a frame
+		err = add_compiled(jvm, cursor, site, sp, false, list);
+		return err ? err : hs_java_frameless_sender(jvm, cursor);
+	}
+	bool has_frame = find_slots(jvm, cursor, site->blob, sp, &slots);
+	err = add_compiled(jvm, cursor, site, sp, has_frame, list);
+	return err ? err : leave_frame(jvm, cursor, sp + frame_size, &slots, false);
+}
+
+// ---- stubs
+
+static bool is_return_barrier(const struct hs_code_cache *cache, const struct hs_cursor *cursor,
+                              const struct hs_blob *blob)
+{
+	if (cursor->is_activation)
+		return false;
+	if (cache->return_barrier)
+		return cursor->regs.value[HS_REG_PC] == cache->return_barrier;
+	// 21..26: "StubRoutines (continuation stubs)", "StubRoutines (continuationstubs)"
+	return strstr(blob->name, "continuation") != NULL;
+}
+
+/** A stub without a frame of known size: most keep rbp as their frame pointer, or push nothing. */
+static struct hs_err *leave_frameless(struct hs_jvm *jvm, struct hs_cursor *cursor,
+                                      const struct hs_blob *blob)
+{
+	struct hs_err *err;
+	hs_addr sp = cursor->regs.value[HS_REG_SP];
+	hs_addr fp = hs_regs_has(&cursor->regs, HS_REG_FP) ? cursor->regs.value[HS_REG_FP] : 0;
+
+	if (cursor->is_activation) {
+		struct sender_slots slots = {sp, 0};
+
+		err = scan_for_sender(jvm, cursor, sp, MAX_STUB_WORDS, blob);
+		if (!err || hs_err_code(err) == HS_ERR_OOM)
+			return err;
+		hs_err_free(err); // called through a pointer, or jumped to
+		find_prologue_slots(jvm, cursor, sp, &slots);
+		err = move_to_sender(jvm, cursor, &slots, false);
+		if (!err || hs_err_code(err) == HS_ERR_OOM)
+			return err;
+		hs_err_free(err); // it has pushed something
+	}
+	if (fp < sp || fp - sp > HS_MAX_STACK_COPY)
+		return hs_err_new(HS_ERR_BAD_DATA,
+		                  "the stub at 0x%" PRIx64 " has no frame pointer to follow",
+		                  cursor->regs.value[HS_REG_PC]);
+	return move_to_sender(jvm, cursor, &(struct sender_slots){fp + WORD, fp}, true);
+}
+
+static struct hs_err *step_stub(struct hs_jvm *jvm, struct hs_cursor *cursor,
+                                const struct hs_blob *blob, struct hs_frame_list *list)
+{
+	struct hs_err *err;
+	struct hs_frame *frame;
+	struct sender_slots slots;
+	hs_addr sp = frame_sp(jvm, cursor, list);
+
+	err = hs_java_frame_add(list, cursor, blob->location, sp, &frame);
+	if (err)
+		return err;
+	if (is_return_barrier(jvm->code_cache, cursor, blob))
+		return hs_err_new(HS_ERR_UNSUPPORTED,
+		                  "frames of the virtual thread below are in its stack chunk");
+	if (blob->frame_size < 2 * WORD) {
+		frame->found_by = HS_FOUND_RBP;
+		return leave_frameless(jvm, cursor, blob);
+	}
+	find_slots(jvm, cursor, blob, sp, &slots);
+	return leave_frame(jvm, cursor, sp + blob->frame_size, &slots, true);
+}
+
+/**
+ * The call stub: a C caller entered Java. It saves what C expects to find again (stubGenerator for
+ * Linux, 8 to 28), so that CFI goes on below it.
+ */
+static struct hs_err *step_call_stub(struct hs_jvm *jvm, struct hs_cursor *cursor,
+                                     struct hs_frame_list *list)
+{
+	enum {
+		LOWEST = -11,
+		NUM_WORDS = 13, // words -11..1 from rbp
+	};
+	static const struct {
+		enum hs_reg reg;
+		int word;
+	} saved[] = {
+		{HS_REG_RBX, -7 },
+		{HS_REG_R12, -8 },
+		{HS_REG_R13, -9 },
+		{HS_REG_R14, -10},
+		{HS_REG_R15, -11},
+	};
+	struct hs_err *err;
+	uint64_t words[NUM_WORDS];
+	struct hs_frame *frame;
+	hs_addr fp = cursor->regs.value[HS_REG_FP];
+
+	err = hs_java_frame_add(list, cursor, jvm->code_cache->call_stub_location,
+	                        cursor->regs.value[HS_REG_SP], &frame);
+	if (err)
+		return err;
+	if (!hs_regs_has(&cursor->regs, HS_REG_FP) || fp % WORD || fp < NUM_WORDS * WORD)
+		return hs_err_new(HS_ERR_BAD_DATA, "a call stub whose frame pointer is not known");
+	err = hs_target_read(jvm->target, fp - (uint64_t)-LOWEST * WORD, words, sizeof(words));
+	if (err)
+		return hs_err_wrap(err, "call stub frame at 0x%" PRIx64, fp);
+	hs_cursor_set(cursor, words[1 - LOWEST], fp + 2 * WORD, 0);
+	hs_regs_set(&cursor->regs, HS_REG_FP, words[0 - LOWEST]);
+	for (size_t i = 0; i < sizeof(saved) / sizeof(*saved); i++)
+		hs_regs_set(&cursor->regs, saved[i].reg, words[saved[i].word - LOWEST]);
+	return NULL;
+}
+
+// ---- the stepper
+
+static bool stepper_owns(void *self, hs_addr pc)
+{
+	const struct hs_jvm *jvm = self;
+
+	return hs_code_cache_owns(jvm->code_cache, pc);
+}
+
+static struct hs_err *stepper_step(void *self, struct hs_cursor *cursor,
+                                   struct hs_frame_list *list)
+{
+	struct hs_err *err;
+	struct hs_jvm *jvm = self;
+	const struct hs_code_site *site;
+	hs_addr pc = cursor->regs.value[HS_REG_PC];
+
+	if (!hs_regs_has(&cursor->regs, HS_REG_SP))
+		return hs_err_new(HS_ERR_BAD_DATA, "a Java frame whose stack pointer is not known");
+	if (hs_code_cache_is_interpreter(jvm->code_cache, pc))
+		return hs_interpreter_step(jvm, cursor, list);
+	if (pc == jvm->code_cache->call_stub_return && !cursor->is_activation)
+		return step_call_stub(jvm, cursor, list);
+	err = hs_code_site_get(jvm, pc, !cursor->is_activation, &site);
+	if (hs_err_catch(&err, HS_ERR_ABSENT))
+		return hs_err_new(HS_ERR_BAD_DATA,
+		                  "pc 0x%" PRIx64 " in the code cache belongs to no blob", pc);
+	if (err)
+		return err;
+	return site->blob->nmethod ? step_compiled(jvm, cursor, site, list)
+	                           : step_stub(jvm, cursor, site->blob, list);
+}
+
+/** JavaFrameAnchor: where the thread left Java (javaFrameAnchor_x86.hpp). */
+static bool stepper_resume(void *self, struct hs_cursor *cursor)
+{
+	struct hs_err *err;
+	struct hs_jvm *jvm = self;
+	const struct hs_jthread *jthread = hs_jthread_by_index(jvm, cursor->thread);
+
+	if (!jthread || !jthread->last_java_sp)
+		return false;
+	hs_addr pc = jthread->last_java_pc;
+	if (!pc) { // native wrappers leave it to the stack
+		err = hs_target_read_u64(jvm->target, jthread->last_java_sp - WORD, &pc);
+		if (err) {
+			hs_err_free(err); // then there is no place to go on from
+			return false;
+		}
+	}
+	if (!hs_code_cache_owns(jvm->code_cache, pc))
+		return false;
+	hs_cursor_set(cursor, pc, jthread->last_java_sp, jthread->last_java_fp);
+	return true;
+}
+
+void hs_java_frames_init(struct hs_jvm *jvm)
+{
+	jvm->stepper = (struct hs_stepper){
+		.name = "java",
+		.owns = stepper_owns,
+		.step = stepper_step,
+		.resume = stepper_resume,
+		.self = jvm,
+	};
+}

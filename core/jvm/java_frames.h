@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * @file
+ * What the files that walk Java frames share: the layout of interpreter frames, the locks of a
+ * frame, and where a frame that was walked keeps its locals. x86_64.
+ */
+#ifndef HS_JVM_JAVA_FRAMES_H
+#define HS_JVM_JAVA_FRAMES_H
+
+#include "core/jvm/code_cache.h"
+#include "core/jvm/scopes.h"
+
+// ---- java_frames.c
+
+/** Forget all registers but these, and go on at a return address. */
+void hs_cursor_set(struct hs_cursor *cursor, hs_addr pc, hs_addr sp, hs_addr fp);
+
+/** Append a Java frame. HS_ERR_OOM; HS_ERR_BAD_DATA at HS_MAX_FRAMES. */
+HS_MUST_CHECK struct hs_err *hs_java_frame_add(struct hs_frame_list *list,
+                                               const struct hs_cursor *cursor,
+                                               const struct hs_location *location, hs_addr sp,
+                                               struct hs_frame **ret);
+
+/**
+ * The caller of an activation that has no frame yet, or none any more: its return address is on
+ * top of the stack, or above a saved rbp. Sets the cursor to it.
+ * @return NULL, or HS_ERR_BAD_DATA when nothing there is a return address into Java code.
+ */
+HS_MUST_CHECK struct hs_err *hs_java_frameless_sender(struct hs_jvm *jvm,
+                                                      struct hs_cursor *cursor);
+
+/** Is @p pc a place that compiled or interpreted Java code can return to? */
+bool hs_java_is_return_pc(struct hs_jvm *jvm, hs_addr pc);
+
+// ---- interpreter_frames.c
+
+HS_MUST_CHECK struct hs_err *hs_interpreter_step(struct hs_jvm *jvm, struct hs_cursor *cursor,
+                                                 struct hs_frame_list *list);
+
+/** Local variable @p slot of the interpreter frame at @p fp, as a raw word. */
+HS_MUST_CHECK struct hs_err *hs_interpreter_local(struct hs_jvm *jvm, hs_addr fp, unsigned slot,
+                                                  uint64_t *ret);
+
+// ---- frame_locks.c
+
+/**
+ * The locks of one Java frame, as jstack would print them (javaVFrame::print_lock_info_on, 17 to
+ * 25). Zero-initialize but for the first fields, add innermost first, store.
+ */
+struct hs_frame_locks {
+	struct hs_jvm *jvm;
+	uint32_t thread;
+	bool is_top; /**< innermost Java frame of its thread */
+
+	bool found_first;
+	HS_VEC(struct hs_frame_lock) items;
+};
+
+void hs_frame_locks_init(struct hs_frame_locks *locks, struct hs_jvm *jvm, uint32_t thread,
+                         const struct hs_frame_list *list);
+
+/**
+ * For the top frame: what the thread waits for in Object.wait(), park(), or a class's initializer.
+ * @param receiver Local 0 of @p method, 0 when there is no such thing to read.
+ */
+HS_MUST_CHECK struct hs_err *hs_frame_locks_add_wait(struct hs_frame_locks *locks,
+                                                     const struct hs_method *method,
+                                                     hs_addr receiver);
+/** A monitor of the frame; object 0 is a free slot. */
+HS_MUST_CHECK struct hs_err *hs_frame_locks_add(struct hs_frame_locks *locks, hs_addr object,
+                                                bool is_eliminated);
+/** An eliminated lock on an object that the compiler dissolved. */
+HS_MUST_CHECK struct hs_err *hs_frame_locks_add_scalar(struct hs_frame_locks *locks,
+                                                       hs_addr mirror);
+
+void hs_frame_locks_store(const struct hs_frame_locks *locks, struct hs_frame *frame);
+
+/** Decode an oop that a thread keeps on its stack, or in a register. */
+hs_addr hs_stack_oop(const struct hs_jvm *jvm, uint64_t word);
+
+// ---- frame_locals.c
+
+/** The value at @p value of a compiled frame; HS_ERR_ABSENT when it cannot be known. */
+HS_MUST_CHECK struct hs_err *hs_scope_value_oop(struct hs_jvm *jvm,
+                                                const struct hs_scope_value *value,
+                                                const struct hs_regs *regs, bool is_activation,
+                                                hs_addr *ret);
+
+/** Remember the frame pointer of the frame that is recorded with @p sp. */
+HS_MUST_CHECK struct hs_err *hs_frame_fp_put(struct hs_jvm *jvm, hs_addr sp,
+                                             const struct hs_regs *regs);
+
+/**
+ * Pc for the debug information of a frame of @p nm: the one that deoptimization replaced.
+ * @param sp Unextended stack pointer of the frame.
+ */
+HS_MUST_CHECK struct hs_err *hs_compiled_pc(struct hs_jvm *jvm, const struct hs_nmethod *nm,
+                                            hs_addr pc, hs_addr sp, hs_addr *ret);
+
+#endif // HS_JVM_JAVA_FRAMES_H

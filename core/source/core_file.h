@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * @file
+ * Core file: what the parts of its reader share. core_file.c opens and reads memory,
+ * core_headers.c the program headers, core_notes.c the notes, core_maps.c joins both into
+ * mappings, core_program.c finds the executable and its arguments. Not installed.
+ */
+#ifndef HS_CORE_FILE_H
+#define HS_CORE_FILE_H
+
+#include <sys/user.h>
+
+#include "core/source/source.h"
+
+/** One PT_LOAD. Bytes of [start, file_end) lie in the core at offset; the rest do not. */
+struct core_segment {
+	hs_addr start, end;
+	hs_addr file_end;
+	uint64_t offset;
+	unsigned prot; /**< enum hs_prot */
+};
+
+/** Memory that is equal to bytes of a file whose build id was checked. */
+struct core_backing {
+	hs_addr start, end;
+	uint64_t offset;
+	int fd; /**< borrowed from the module */
+};
+
+/** A part of the file. */
+struct core_range {
+	uint64_t offset, len;
+};
+
+/** One NT_PRSTATUS. */
+struct core_thread {
+	struct hs_lwp lwp;
+	struct user_regs_struct regs;
+	size_t order; /**< of the notes: the kernel writes the thread that died first */
+	bool kernel_wrote_it;
+};
+
+/** What the notes say. */
+struct core_notes {
+	HS_VEC(struct core_thread) threads;
+	HS_VEC(struct hs_mapping) files; /**< NT_FILE */
+	HS_VEC(uint64_t) auxv;           /**< pairs, without AT_NULL */
+	bool has_files;
+	bool has_psinfo;
+	pid_t pid;
+	char fname[17], psargs[81]; /**< NUL-terminated */
+	int signo;                  /**< of NT_SIGINFO, 0 if none */
+	size_t num_bad;             /**< notes that make no sense */
+	bool capped;                /**< HS_MAX_NOTES, HS_MAX_THREADS or HS_MAX_MAPPINGS reached */
+};
+
+struct core {
+	struct hs_source base;
+	int fd;
+	uint64_t size; /**< of the file */
+	const char *path;
+	struct core_segment *segments; /**< sorted, disjoint */
+	size_t num_segments, last_segment;
+	struct core_backing *backings; /**< sorted, disjoint */
+	size_t num_backings, last_backing;
+	HS_VEC(struct core_range) note_ranges;
+	struct core_notes notes;
+	struct hs_mapping *mappings;
+	size_t num_mappings;
+	size_t num_bad_headers; /**< that overlap or make no sense */
+};
+
+/** Check the ELF header, read the program headers: segments, note_ranges, truncated_bytes. */
+HS_MUST_CHECK struct hs_err *hs_core_read_headers(struct core *core);
+
+HS_MUST_CHECK struct hs_err *hs_core_read_notes(struct core *core);
+
+/** Value of an auxiliary vector entry (AT_*), 0 when absent. */
+uint64_t hs_core_auxv(const struct core *core, uint64_t type);
+
+/** Join NT_FILE and segments into core->mappings. */
+HS_MUST_CHECK struct hs_err *hs_core_build_mappings(struct core *core);
+
+/** core_program.c: the mapping of the main program, or NULL. */
+const struct hs_mapping *hs_core_main_mapping(const struct core *core);
+
+/** Arguments from the initial stack, else from NT_PRPSINFO; NULL-terminated, or NULL. */
+const char *const *hs_core_args(struct core *core);
+
+// ---- unpack.c
+
+/**
+ * If @p fd is a compressed file (told by its first bytes), unpack it to an unlinked temporary
+ * file: *fd_ret, a new descriptor. Otherwise *fd_ret is -1.
+ */
+HS_MUST_CHECK struct hs_err *hs_unpack(int fd, const char *path,
+                                       const struct hs_open_options *options, int *fd_ret);
+
+#endif // HS_CORE_FILE_H

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * @file
+ * Live process as a source. In this order: see that it can be done; read mappings and open the
+ * mapped files; list the threads; the pause (live_capture.h); and only then decode what was
+ * captured. Nothing that may take long, or hang on a sick file system, happens during the pause.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "core/base/cleanup.h"
+#include "core/base/map64.h"
+#include "core/limits.h"
+#include "core/source/live_capture.h"
+#include "core/source/syscall_regs.h"
+
+enum {
+	MAX_ARGS_TEXT = 128 << 10, /**< bytes of the command line */
+	RESTART_BLOCK = 516,       /**< ERESTART_RESTARTBLOCK, linux/errno.h */
+};
+
+static struct hs_err *live_lwp_unmoved(struct hs_source *source, pid_t host_tid, bool *same_ret)
+{
+	const struct hs_live *live = (const struct hs_live *)source;
+	const struct hs_lwp *lwp = NULL;
+	struct hs_proc_syscall then = {.nr = -1}, now;
+
+	for (size_t i = 0; i < source->num_lwps && !lwp; i++) {
+		if (source->lwps[i].host_tid == host_tid)
+			lwp = &source->lwps[i];
+	}
+	if (!lwp)
+		return hs_err_os(ESRCH, "thread %d was not captured", host_tid);
+	if (!hs_live_is_same(live))
+		return hs_err_os(ESRCH, "process %d has ended", live->pid);
+	if (!hs_live_task_syscall(live, host_tid, &now))
+		return hs_err_os(ESRCH, "thread %d cannot be looked at again", host_tid);
+	then.nr = lwp->in_syscall ? lwp->syscall_nr : -1;
+	then.sp = lwp->regs.value[HS_REG_SP];
+	then.pc = lwp->regs.value[HS_REG_PC];
+	*same_ret = lwp->has_regs && hs_proc_syscall_same(&then, &now);
+	return NULL;
+}
+
+static void live_close(struct hs_source *source)
+{
+	struct hs_live *live = (struct hs_live *)source;
+
+	hs_live_capture_end(live);
+	if (live->buffer)
+		munmap(live->buffer, live->buffer_len);
+	hs_closep(&live->root_fd);
+	hs_closep(&live->mem_fd);
+	hs_closep(&live->proc_fd);
+	free(live);
+}
+
+static const struct hs_source_ops live_ops = {
+	.name = "live",
+	.read = hs_live_read,
+	.read_now = hs_live_read_now,
+	.lwp_unmoved = live_lwp_unmoved,
+	.close = live_close,
+};
+
+// ---- Before the pause
+
+static struct hs_live *live_create(void)
+{
+	struct hs_live *live = calloc(1, sizeof(*live));
+
+	if (!live)
+		return NULL;
+	live->base.ops = &live_ops;
+	live->base.cacheable = true;
+	live->proc_fd = live->mem_fd = live->root_fd = -1;
+	return live;
+}
+
+static void read_args(struct hs_live *live)
+{
+	hs_cleanup(hs_freep) char *text = malloc(MAX_ARGS_TEXT);
+	ssize_t len = text ? hs_live_read_text(live->proc_fd, "cmdline", text, MAX_ARGS_TEXT) : 0;
+
+	if (len > 0)
+		live->base.info.args = hs_proc_text_args(live->base.arena, text, (size_t)len);
+}
+
+static void read_info(struct hs_live *live)
+{
+	static const char deleted[] = " (deleted)";
+	struct hs_target_info *info = &live->base.info;
+	struct hs_arena *arena = live->base.arena;
+	char exe[HS_MAX_PATH];
+	struct utsname name;
+	ssize_t len = readlinkat(live->proc_fd, "exe", exe, sizeof(exe));
+
+	info->kind = HS_TARGET_LIVE;
+	info->pid = live->pid;
+	if (len > 0) {
+		size_t tail = strlen(deleted);
+
+		if ((size_t)len > tail && memcmp(exe + len - tail, deleted, tail) == 0)
+			len -= (ssize_t)tail;
+		info->exe = hs_arena_strndup(arena, exe, (size_t)len);
+	}
+	if (uname(&name) == 0)
+		info->host = hs_arena_strdup(arena, name.nodename);
+	read_args(live);
+}
+
+static struct hs_err *open_memory(struct hs_live *live)
+{
+	live->mem_fd = openat(live->proc_fd, "mem", O_RDONLY | O_CLOEXEC);
+	if (live->mem_fd >= 0)
+		return NULL;
+	if (errno == EACCES || errno == EPERM)
+		return hs_live_denied(live, "read the memory of", errno);
+	return hs_err_os(errno == ENOENT ? ESRCH : errno, "cannot read the memory of process %d",
+	                 live->pid);
+}
+
+static struct hs_err *prepare(struct hs_live *live, const struct hs_open_options *options)
+{
+	const struct hs_file_opener opener = {hs_live_files_open, live};
+	struct hs_err *err = hs_live_maps_read(live, &live->maps);
+
+	if (!err)
+		err = open_memory(live);
+	if (!err)
+		err = hs_live_files_open_root(live, options->root);
+	if (err)
+		return err;
+	read_info(live);
+	if (live->maps.cut)
+		hs_source_gap(&live->base, "mappings", "modules at the highest addresses",
+		              "more than %d mappings", HS_MAX_MAPPINGS);
+	err = hs_modules_build(&live->base, live->maps.items, live->maps.num, &opener);
+	if (!err)
+		err = hs_live_tasks_read(live);
+	return err;
+}
+
+// ---- After the pause
+
+/** The last bytes of code before a pc. */
+struct code {
+	uint8_t bytes[HS_SYSCALL_CODE];
+	size_t len;
+};
+
+/** Code before @p pc, read once per distinct pc: most threads sleep in few places. */
+static struct hs_err *code_before(struct hs_live *live, struct hs_map64 *seen, hs_addr pc,
+                                  const struct code **ret)
+{
+	static const size_t lengths[] = {HS_SYSCALL_CODE, 2};
+	struct code *code = hs_map64_get(seen, pc);
+
+	if (!code) {
+		code = hs_arena_alloc(live->base.arena, sizeof(*code));
+		if (!code || !hs_map64_put(seen, pc, code))
+			return hs_err_oom();
+		for (size_t i = 0; i < 2 && !code->len; i++) {
+			size_t len = lengths[i];
+			struct hs_err *err =
+				pc < len ? hs_err_fault()
+					 : hs_live_read(&live->base, pc - len, code->bytes, len);
+
+			if (!err)
+				code->len = len;
+			hs_err_free(err);
+		}
+	}
+	*ret = code;
+	return NULL;
+}
+
+/** What is known of a thread that was not stopped, in the shape of what a stop shows. */
+static struct user_regs_struct regs_of_parked(const struct hs_proc_syscall *parked)
+{
+	return (struct user_regs_struct){
+		.orig_rax = (unsigned long long)parked->nr,
+		.rax = (unsigned long long)-RESTART_BLOCK,
+		.rdi = parked->args[0],
+		.rsi = parked->args[1],
+		.rdx = parked->args[2],
+		.r10 = parked->args[3],
+		.r8 = parked->args[4],
+		.r9 = parked->args[5],
+		.rsp = parked->sp,
+		.rip = parked->pc,
+	};
+}
+
+/** Does the thread still sleep where it slept while its stack was copied? */
+static bool still_parked(const struct hs_live *live, const struct hs_live_task *task)
+{
+	struct hs_proc_syscall now;
+
+	return task->is_parked && hs_live_task_syscall(live, task->lwp.host_tid, &now) &&
+	       hs_proc_syscall_same(&task->parked, &now);
+}
+
+static struct hs_err *decode_task(struct hs_live *live, struct hs_map64 *seen,
+                                  struct hs_live_task *task)
+{
+	struct hs_lwp *lwp = &task->lwp;
+	const struct code *code = NULL;
+
+	if (lwp->why_no_regs)
+		return NULL;
+	if (task->fate == HS_LIVE_STOPPED) {
+		hs_lwp_set_regs(lwp, &task->regs);
+	} else if (still_parked(live, task)) {
+		task->regs = regs_of_parked(&task->parked);
+		hs_regs_set(&lwp->regs, HS_REG_SP, task->parked.sp);
+		hs_regs_set(&lwp->regs, HS_REG_PC, task->parked.pc);
+		lwp->has_regs = true;
+	} else {
+		lwp->why_no_regs = task->fate == HS_LIVE_SKIPPED
+		                           ? "it did not stop in time"
+		                           : "it was running, and was not to be stopped";
+		return NULL;
+	}
+	if ((int64_t)task->regs.orig_rax < 0)
+		return NULL;
+	struct hs_err *err = code_before(live, seen, task->regs.rip, &code);
+	if (!err)
+		hs_lwp_decode_syscall(lwp, &task->regs, code->bytes, code->len);
+	return err;
+}
+
+static int compare_lwps(const void *a, const void *b)
+{
+	const struct hs_lwp *x = a, *y = b;
+
+	return (x->tid > y->tid) - (x->tid < y->tid);
+}
+
+static void note_gaps(struct hs_live *live)
+{
+	size_t partial = 0;
+
+	for (size_t i = 0; i < live->tasks.num; i++) {
+		const struct hs_live_task *task = &live->tasks.items[i];
+
+		partial += task->fate == HS_LIVE_SKIPPED && task->lwp.has_regs;
+	}
+	if (partial)
+		hs_source_gap(&live->base, "threads that did not stop",
+		              "their callers where code keeps values in registers",
+		              "%zu are in an uninterruptible sleep, or got no CPU in time: only "
+		              "their pc and sp are known",
+		              partial);
+	if (live->tasks.cut)
+		hs_source_gap(&live->base, "threads", "what the threads left out wait for or hold",
+		              "there are more than the %zu that were captured", live->tasks.num);
+}
+
+static struct hs_err *finish(struct hs_live *live)
+{
+	hs_cleanup(hs_map64_deinit) struct hs_map64 seen = {0};
+	struct hs_live_tasks *tasks = &live->tasks;
+	struct hs_lwp *lwps = hs_arena_calloc(live->base.arena, tasks->num, sizeof(*lwps));
+	size_t num = 0;
+
+	if (!lwps)
+		return hs_err_oom();
+	for (size_t i = 0; i < tasks->num; i++) {
+		struct hs_err *err;
+
+		if (tasks->items[i].fate == HS_LIVE_GONE)
+			continue;
+		err = decode_task(live, &seen, &tasks->items[i]);
+		if (err)
+			return err;
+		lwps[num++] = tasks->items[i].lwp;
+	}
+	if (!num)
+		return hs_err_os(ESRCH, "process %d has just ended", live->pid);
+	qsort(lwps, num, sizeof(*lwps), compare_lwps);
+	live->base.lwps = lwps;
+	live->base.num_lwps = num;
+	note_gaps(live);
+	return NULL;
+}
+
+static void report_progress(const struct hs_open_options *options, const char *what)
+{
+	if (options->progress)
+		options->progress(options->progress_arg, what, -1);
+}
+
+struct hs_err *hs_target_open_pid(pid_t pid, const struct hs_open_options *options,
+                                  struct hs_target **ret)
+{
+	static const struct hs_open_options defaults;
+	struct hs_live *live = live_create();
+	struct hs_err *err;
+
+	if (!live)
+		return hs_err_oom();
+	if (!options)
+		options = &defaults;
+
+	hs_cleanup(hs_source_destroyp) struct hs_source *source = &live->base;
+	source->arena = hs_arena_create();
+	if (!source->arena)
+		return hs_err_oom();
+	err = hs_live_identify(live, pid, !options->no_stop);
+	if (!err) {
+		report_progress(options, "reading mappings and files");
+		err = prepare(live, options);
+	}
+	if (err)
+		return err;
+
+	report_progress(options, "copying registers and stacks");
+	err = options->no_stop ? hs_live_capture_watch(live)
+	                       : hs_live_capture_stop(live, options->keep_stopped);
+	if (!err)
+		err = finish(live);
+	if (err)
+		return err;
+	return hs_target_from_source(hs_take(source), ret);
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * @file
+ * A small target with odd properties: `odd name NAME` blocks two threads called NAME on each other,
+ * `odd map FILE` maps a file and sleeps.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static pthread_mutex_t locks[2] = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER};
+static pthread_barrier_t both;
+static const char *thread_name;
+
+static void *cross(void *arg)
+{
+	int first = arg != NULL;
+
+	prctl(PR_SET_NAME, thread_name);
+	pthread_mutex_lock(&locks[first]);
+	pthread_barrier_wait(&both);
+	pthread_mutex_lock(&locks[!first]);
+	return NULL;
+}
+
+static void map(const char *path)
+{
+	struct stat st;
+	int fd = open(path, O_RDONLY);
+
+	if (fd < 0 || fstat(fd, &st) != 0 ||
+	    mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) ==
+	            MAP_FAILED) {
+		perror(path);
+		exit(1);
+	}
+	close(fd);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 3 && strcmp(argv[1], "name") == 0) {
+		pthread_t threads[2];
+		thread_name = argv[2];
+		pthread_barrier_init(&both, NULL, 2);
+		pthread_create(&threads[0], NULL, cross, NULL);
+		pthread_create(&threads[1], NULL, cross, &both);
+		usleep(300000);
+	} else if (argc == 3 && strcmp(argv[1], "map") == 0) {
+		map(argv[2]);
+	}
+	printf("READY %d\n", (int)getpid());
+	fflush(stdout);
+	for (;;)
+		pause();
+}

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""hangscope killed at any moment leaves its target running: no tracer, no stopped thread, work goes on."""
+
+import random
+import subprocess
+import time
+
+import harness
+
+ROUNDS = 60
+
+
+class Kill(harness.TestCase):
+    def check(self, name, jdk=None):
+        chance = random.Random(1)
+        with harness.Sample(name).start(jdk) as target:
+            started = time.monotonic()
+            harness.hangscope(target.pid, "--json")
+            whole = time.monotonic() - started
+            for i in range(ROUNDS):
+                process = subprocess.Popen(
+                    [str(harness.HANGSCOPE), str(target.pid), "--json"],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
+                delay = chance.uniform(0, whole)
+                time.sleep(delay)
+                process.kill()
+                process.wait()
+                with self.subTest(round=i, delay=delay):
+                    self.check_free(target)
+
+    def check_free(self, target):
+        # The kernel lets go when the tracer is reaped, each thread then leaves its stop by itself.
+        deadline = time.monotonic() + 5
+        while True:
+            try:
+                target.assert_running(self)
+                return
+            except AssertionError:
+                if time.monotonic() > deadline or not target.alive():
+                    raise
+                time.sleep(0.02)
+
+    def test_c(self):
+        self.check("healthy-c")
+
+    def test_hung_c(self):
+        self.check("pthread-cycle")
+
+    def test_java_17(self):
+        self.check("healthy-java", harness.need_jdk("17"))
+
+    def test_java_25(self):
+        self.check("healthy-java", harness.need_jdk("25"))
+
+
+if __name__ == "__main__":
+    harness.main()

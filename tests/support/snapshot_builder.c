@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+/** @file Snapshot builder. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "core/analyzer.h"
+#include "tests/support/snapshot_builder.h"
+
+struct hs_snapshot *sb_create(void)
+{
+	static const struct hs_module_map no_modules;
+	struct hs_snapshot *s = hs_snapshot_create();
+
+	assert_non_null(s);
+	s->modules = &no_modules;
+	s->info = (struct hs_target_info){
+		.kind = HS_TARGET_CORE,
+		.path = "/tmp/core.11946",
+		.pid = 11946,
+		.exe = "/usr/bin/java",
+		.pause_ms = -1,
+	};
+	s->runtime = (struct hs_runtime){"hotspot", "17.0.15+6", "OpenJDK 64-Bit Server VM", "G1"};
+	return s;
+}
+
+uint32_t sb_thread(struct hs_snapshot *s, const char *name, pid_t tid,
+                   const struct sb_frame *frames)
+{
+	uint32_t index, count = 0;
+	struct hs_thread *thread = hs_snapshot_add_thread(s, tid, &index);
+
+	assert_non_null(thread);
+	thread->kind = HS_THREAD_JAVA;
+	thread->name = name;
+	thread->state = "waiting";
+	while (frames && frames[count].class_name)
+		count++;
+	struct hs_frame *copies = hs_arena_calloc(s->arena, count + 1, sizeof(*copies));
+	struct hs_location *locations = hs_arena_calloc(s->arena, count + 1, sizeof(*locations));
+	assert_non_null(copies);
+	assert_non_null(locations);
+	for (uint32_t i = 0; i < count; i++) {
+		locations[i] = (struct hs_location){
+			.kind = HS_FRAME_INTERPRETED,
+			.class_name = frames[i].class_name,
+			.method = frames[i].method,
+			.descriptor = "()V",
+			.file = frames[i].file,
+			.line = frames[i].line,
+			.bci = 1,
+			.is_native_method = !frames[i].file,
+		};
+		copies[i] = (struct hs_frame){
+			.location = &locations[i],
+			.pc = 0x7f0000001000 + i,
+			.sp = 0x7f1000000000 + 64 * i,
+			.found_by = HS_FOUND_JVM,
+		};
+	}
+	thread->frames = copies;
+	thread->num_frames = count;
+	return index;
+}
+
+uint32_t sb_native_thread(struct hs_snapshot *s, pid_t tid)
+{
+	uint32_t index;
+
+	assert_non_null(hs_snapshot_add_thread(s, tid, &index));
+	return index;
+}
+
+uint32_t sb_resource(struct hs_snapshot *s, enum hs_resource_kind kind, hs_addr address,
+                     const char *label, const char *class_name)
+{
+	uint32_t index = hs_snapshot_resource_for(s, kind, address, NULL);
+
+	assert_int_not_equal(index, HS_NONE);
+	hs_snapshot_resource(s, index)->label = label;
+	hs_snapshot_resource(s, index)->class_name = class_name;
+	return index;
+}
+
+static struct hs_edge edge(uint32_t thread, uint32_t resource)
+{
+	return (struct hs_edge){
+		.thread = thread,
+		.resource = resource,
+		.frame = HS_NONE,
+		.certainty = HS_READ,
+		.read_from = "a field of the test",
+	};
+}
+
+struct hs_edge *sb_wait(struct hs_snapshot *s, uint32_t thread, uint32_t resource)
+{
+	struct hs_edge wait = edge(thread, resource);
+
+	hs_snapshot_add_wait(s, &wait);
+	return &s->waits.items[s->waits.len - 1];
+}
+
+struct hs_edge *sb_hold(struct hs_snapshot *s, uint32_t thread, uint32_t resource)
+{
+	struct hs_edge hold = edge(thread, resource);
+
+	hs_snapshot_add_hold(s, &hold);
+	return &s->holds.items[s->holds.len - 1];
+}
+
+const struct hs_wait_graph *sb_graph(struct hs_snapshot *s)
+{
+	const struct hs_wait_graph *graph = NULL;
+
+	if (!s->sealed)
+		assert_null(hs_snapshot_seal(s));
+	assert_null(hs_wait_graph_build(s, s->arena, &graph));
+	return graph;
+}
+
+const struct hs_report *sb_report(struct hs_snapshot *s)
+{
+	const struct hs_wait_graph *graph = sb_graph(s);
+	struct hs_report *report = NULL;
+
+	assert_null(hs_report_create(s, graph, s->arena, &report));
+	assert_null(hs_analyzers_run(graph, report));
+	hs_vec_each (finding, &report->findings)
+		finding->confirmed = true;
+	assert_null(hs_report_finish(report));
+	return report;
+}
+
+struct hs_snapshot *sb_incident(void)
+{
+	static const struct sb_frame main_frames[] = {
+		{"java.lang.Class",               "forName0", NULL, -1},
+		{"java.lang.Class",                           "forName", "Class.java", 467},
+		{"boot.Boot$LaunchedClassLoader",                               "findClass", "Boot.java", 13},
+		{"java.lang.ClassLoader","loadClass", "ClassLoader.java", 592},
+		{"boot.Boot",                            "main", "Boot.java", 27},
+		{0},
+	};
+	static const struct sb_frame trace_frames[] = {
+		{"java.lang.Class", "forName0", NULL, -1},
+		{"boot.Boot",             "lambda$main$0", "Boot.java", 23},
+		{"java.lang.Thread",                 "run", "Thread.java", 840},
+		{0},
+	};
+	static const struct hs_loader_info loader = {
+		.class_name = "boot.Boot$LaunchedClassLoader",
+		.object = 0xffd1d958,
+		.parallel_capable = HS_NO,
+		.asked = HS_YES,
+		.unregistered_superclass = "boot.Boot$JarUrlClassLoader",
+		.self_registered = HS_NO,
+	};
+	static const struct hs_class_info writer = {
+		.name = "app.ClassWriter",
+		.loader = "boot.Boot$LaunchedClassLoader",
+		.klass = 0x800c3000,
+		.state = "loaded",
+		.major_version = 49,
+	};
+	struct hs_snapshot *s = sb_create();
+	uint32_t main_thread = sb_thread(s, "main", 11947, main_frames);
+	uint32_t trace = sb_thread(s, "dd-trace-processor", 11965, trace_frames);
+	uint32_t scheduler = sb_thread(s, "dd-task-scheduler", 11966, trace_frames);
+	uint32_t telemetry = sb_thread(s, "dd-telemetry", 11967, trace_frames);
+	uint32_t lock = sb_resource(s, HS_RES_LOADER_LOCK, 0xffd1d958,
+	                            "the class-loader lock of boot.Boot$LaunchedClassLoader",
+	                            "boot.Boot$LaunchedClassLoader");
+	uint32_t link = sb_resource(s, HS_RES_CLASS_LINK, 0x800c3000, "the link of app.ClassWriter",
+	                            "app.ClassWriter");
+
+	hs_snapshot_resource(s, lock)->loader_info = &loader;
+	hs_snapshot_resource(s, link)->class_info = &writer;
+	sb_wait(s, main_thread, link);
+	struct hs_edge *hold = sb_hold(s, main_thread, lock);
+	hold->frame = 3;
+	hold->subject_class = "app.RajinApplication";
+	sb_wait(s, trace, lock);
+	sb_hold(s, trace, link)->subject_class = "app.Base";
+	sb_wait(s, scheduler, link);
+	sb_wait(s, telemetry, link);
+	return s;
+}
