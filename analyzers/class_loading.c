@@ -70,20 +70,32 @@ static const struct hs_resource *resource_of(const struct hs_report *report,
 	return &report->snapshot->resources.items[edge->resource];
 }
 
-/** Class of the class-file transformer on a thread's stack, or NULL. */
+/** Is this java.lang.instrument.ClassFileTransformer.transform(), by its two signatures? */
+static bool is_transform(const struct hs_location *l)
+{
+	static const char *const starts[] = {
+		"(Ljava/lang/ClassLoader;Ljava/lang/String;Ljava/lang/Class;",
+		"(Ljava/lang/Module;Ljava/lang/ClassLoader;Ljava/lang/String;Ljava/lang/Class;",
+	};
+
+	if (!l->class_name || !l->method || !l->descriptor || strcmp(l->method, "transform") != 0 ||
+	    strncmp(l->class_name, "sun.instrument.", strlen("sun.instrument.")) == 0)
+		return false;
+	for (size_t i = 0; i < sizeof(starts) / sizeof(*starts); i++) {
+		if (strncmp(l->descriptor, starts[i], strlen(starts[i])) == 0)
+			return true;
+	}
+	return false;
+}
+
+/** Class of the innermost class-file transformer on a thread's stack, or NULL. */
 static const char *transformer_on(const struct hs_snapshot *s, uint32_t thread)
 {
 	const struct hs_thread *t = &s->threads.items[thread];
 
-	for (uint32_t i = 1; i < t->num_frames; i++) {
-		const struct hs_location *l = t->frames[i].location;
-		const struct hs_location *inner = t->frames[i - 1].location;
-
-		if (l->class_name &&
-		    strcmp(l->class_name, "sun.instrument.TransformerManager") == 0 &&
-		    inner->class_name && inner->method && strcmp(inner->method, "transform") == 0 &&
-		    strcmp(inner->class_name, l->class_name) != 0)
-			return inner->class_name;
+	for (uint32_t i = 0; i < t->num_frames; i++) {
+		if (is_transform(t->frames[i].location))
+			return t->frames[i].location->class_name;
 	}
 	return NULL;
 }

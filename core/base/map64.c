@@ -11,8 +11,10 @@ enum {
 
 static size_t map_slot(const struct hs_map64 *map, uint64_t key)
 {
-	// Fibonacci hashing: keys are addresses, whose low bits alone would collide.
-	return (size_t)((key * 0x9e3779b97f4a7c15ULL) >> 20) & (map->cap - 1);
+	// Fibonacci hashing: the top bits of the product depend on all bits of the key.
+	int bits = 63 - __builtin_clzll((unsigned long long)map->cap);
+
+	return (size_t)(key * 0x9e3779b97f4a7c15ULL >> (64 - bits));
 }
 
 void *hs_map64_get(const struct hs_map64 *map, uint64_t key)

@@ -138,8 +138,8 @@ static struct hs_err *read_u2_fields(struct field_reader *reader, hs_addr array)
 	hs_cleanup(hs_freep) void *data = NULL;
 	size_t len;
 
-	struct hs_err *err = read_array(reader->jvm, array, HS_F_array_u2_data, sizeof(uint16_t),
-	                                &len, &data);
+	struct hs_err *err =
+		read_array(reader->jvm, array, HS_F_array_u2_data, sizeof(uint16_t), &len, &data);
 	if (err)
 		return err;
 	// The tail holds one generic signature per field that has one: it shrinks what is left.
@@ -176,8 +176,7 @@ static bool field_flag(const struct hs_jvm *jvm, uint32_t flags, const char *con
 	       (flags >> bit & 1);
 }
 
-static bool next_stream_field(const struct hs_jvm *jvm, struct hs_u5 *stream,
-                              struct raw_field *raw)
+static bool next_stream_field(const struct hs_jvm *jvm, struct hs_u5 *stream, struct raw_field *raw)
 {
 	raw->name = hs_u5_next(stream);
 	raw->signature = hs_u5_next(stream);
@@ -208,8 +207,7 @@ static struct hs_err *read_stream_fields(struct field_reader *reader, hs_addr ar
 	struct hs_err *err = read_array(reader->jvm, array, HS_F_array_u1_data, 1, &len, &data);
 	if (err || !len)
 		return err;
-	struct hs_u5 stream = {
-		.data = data, .len = len, .bias = reader->jvm->unsigned5_bias};
+	struct hs_u5 stream = {.data = data, .len = len, .bias = reader->jvm->unsigned5_bias};
 	uint64_t count = hs_u5_next(&stream);
 	count += hs_u5_next(&stream);
 	if (stream.failed || count > HS_MAX_FIELDS)

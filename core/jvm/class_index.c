@@ -299,8 +299,7 @@ struct hs_err *hs_klass_each(struct hs_jvm *jvm, struct hs_err *(*fn)(void *arg,
 
 	if (err)
 		return err;
-	hs_vec_each(entry, &jvm->class_index->entries)
-	{
+	hs_vec_each (entry, &jvm->class_index->entries) {
 		err = fn(arg, entry->klass->addr);
 		if (err)
 			return err;

@@ -260,6 +260,75 @@ const struct hs_pending_class *hs_class_of_init_lock(struct hs_jvm *jvm, hs_addr
 	return found ? *found : NULL;
 }
 
+hs_addr hs_class_on_stack(struct hs_jvm *jvm, const uint64_t *words, size_t count,
+                          bool initializing, hs_addr not_by)
+{
+	const struct hs_lock_index *index = pending_classes(jvm);
+
+	if (!index || !index->classes.len)
+		return 0;
+	for (size_t i = 0; i < count; i++) {
+		const struct hs_pending_class key = {.klass = words[i]};
+		const struct hs_pending_class *class =
+			bsearch(&key, index->classes.items, index->classes.len, sizeof(key),
+		                compare_classes);
+
+		if (class && class->init_thread != not_by &&
+		    (class->state == index->states.being_initialized) == initializing)
+			return class->klass;
+	}
+	return 0;
+}
+
+/** The record of a class that the native stack of a waiting thread mentions, or NULL. */
+static struct hs_pending_class *class_of_stack(struct hs_jvm *jvm, const struct hs_jthread *jthread,
+                                               bool initializing)
+{
+	struct hs_pending_class key = {0};
+	const uint64_t *words = NULL;
+	struct hs_err *err;
+	size_t count = 0;
+
+	err = hs_jthread_native_stack(jvm, jthread, &words, &count);
+	hs_err_free(err); // no stack to look at: not found
+	key.klass = hs_class_on_stack(jvm, words, count, initializing, jthread->addr);
+	if (!key.klass)
+		return NULL;
+	return bsearch(&key, jvm->lock_index->classes.items, jvm->lock_index->classes.len,
+	               sizeof(key), compare_classes);
+}
+
+/** Is the object an int[0], as init locks are? */
+static bool looks_like_init_lock(struct hs_jvm *jvm, hs_addr object)
+{
+	const struct hs_klass *klass;
+	struct hs_err *err;
+	uint32_t length = 1;
+
+	err = hs_oop_klass(jvm, object, &klass);
+	if (!err && !strcmp(klass->name, "[I"))
+		err = hs_oop_array_length(jvm, object, &length);
+	hs_err_free(err); // unreadable: not that we know
+	return length == 0;
+}
+
+const struct hs_pending_class *hs_class_of_wait(struct hs_jvm *jvm,
+                                                const struct hs_jthread *jthread, hs_addr object,
+                                                bool initializing, enum hs_certainty *certainty)
+{
+	const struct hs_pending_class *class = hs_class_of_init_lock(jvm, object);
+
+	*certainty = HS_READ;
+	if (class || !looks_like_init_lock(jvm, object))
+		return class;
+	struct hs_pending_class *found = class_of_stack(jvm, jthread, initializing);
+	if (!found)
+		return NULL;
+	found->init_lock = object;
+	*certainty = HS_INFERRED;
+	return found;
+}
+
 // ---- resources
 
 /** Major version of its class file; 0 when not published or not plausible. */
@@ -378,11 +447,12 @@ static hs_addr futex_of(const struct hs_lwp *lwp)
 /** musl: is the thread that sleeps on @p futex queued in this condition variable? */
 static bool is_musl_waiter(struct hs_jvm *jvm, hs_addr cond, hs_addr futex)
 {
+	struct hs_list_walk walk = {0};
 	struct hs_err *err;
 	hs_addr waiter = 0;
 
 	err = hs_target_read_u64(jvm->target, cond + MUSL_COND_HEAD, &waiter);
-	for (size_t i = 0; !err && waiter && i < HS_MAX_CHAIN; i++) {
+	while (!err && waiter && !hs_list_walk_ends(&walk, waiter, HS_MAX_CHAIN)) {
 		if (waiter + MUSL_WAITER_BARRIER == futex)
 			return true;
 		err = hs_target_read_u64(jvm->target, waiter + MUSL_WAITER_NEXT, &waiter);

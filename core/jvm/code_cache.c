@@ -14,8 +14,7 @@ enum {
 	MAX_LOG2_SEGMENT = 16,
 };
 
-struct hs_err *hs_record_read(struct hs_jvm *jvm, hs_addr addr, uint64_t len,
-                              struct hs_record *ret)
+struct hs_err *hs_record_read(struct hs_jvm *jvm, hs_addr addr, uint64_t len, struct hs_record *ret)
 {
 	ret->jvm = jvm;
 	ret->addr = addr;
@@ -31,23 +30,24 @@ static size_t int_width(const char *type)
 		size_t width;
 	} widths[] = {
 		{"bool",      1},
-		{"char",      1},
-		{"u1",        1},
-		{"s1",        1},
+                {"char",      1},
+                {"u1",        1},
+                {"s1",        1},
 		{"uint8_t",   1},
-		{"int8_t",    1},
-		{"CompLevel", 1}, // 8..28: levels fit the low byte; s1 since 21
+                {"int8_t",    1},
+                {"CompLevel", 1}, // 8..28: levels fit the low
+  // byte; s1 since 21
 		{"u2",        2},
-		{"short",     2},
-		{"int16_t",   2},
-		{"uint16_t",  2},
+                {"short",     2},
+                {"int16_t",   2},
+                {"uint16_t",  2},
 		{"size_t",    8},
-		{"intptr_t",  8},
-		{"uintptr_t", 8},
-		{"int64_t",   8},
+                {"intptr_t",  8},
+                {"uintptr_t", 8},
+                {"int64_t",   8},
 		{"uint64_t",  8},
-		{"address",   8},
-		{"oop",       8},
+                {"address",   8},
+                {"oop",       8},
 	};
 
 	if (!type)
@@ -99,8 +99,8 @@ static struct hs_err *read_space(struct hs_jvm *jvm, hs_addr space, hs_addr *low
 	if (err)
 		return err;
 	if (low > high)
-		return hs_err_new(HS_ERR_BAD_DATA, "VirtualSpace at 0x%" PRIx64 " ends before it starts",
-		                  space);
+		return hs_err_new(HS_ERR_BAD_DATA,
+		                  "VirtualSpace at 0x%" PRIx64 " ends before it starts", space);
 	*low_ret = low;
 	*high_ret = high;
 	return NULL;
@@ -123,14 +123,14 @@ static struct hs_err *add_heap(struct hs_jvm *jvm, hs_addr addr)
 	                 &segmap_end);
 	if (err)
 		return err;
-	err = hs_target_read_u32(
-		jvm->target, addr + hs_layout_offset(layout, HS_F_code_heap_log2_segment_size),
-		&log2);
+	err = hs_target_read_u32(jvm->target,
+	                         addr + hs_layout_offset(layout, HS_F_code_heap_log2_segment_size),
+	                         &log2);
 	if (err)
 		return err;
 	if (log2 > MAX_LOG2_SEGMENT)
-		return hs_err_new(HS_ERR_BAD_DATA, "CodeHeap at 0x%" PRIx64 ": segments of 2^%u bytes",
-		                  addr, log2);
+		return hs_err_new(HS_ERR_BAD_DATA,
+		                  "CodeHeap at 0x%" PRIx64 ": segments of 2^%u bytes", addr, log2);
 	heap.segments = segmap_end - heap.segmap;
 	heap.log2_segment_size = log2;
 
@@ -150,8 +150,8 @@ static struct hs_err *add_heaps(struct hs_jvm *jvm)
 	uint32_t len;
 
 	if (hs_layout_has(layout, HS_F_code_cache_heap)) { // 8: CodeHeap *CodeCache::_heap
-		err = hs_target_read_u64(jvm->target, hs_layout_static(layout, HS_F_code_cache_heap),
-		                         &heap);
+		err = hs_target_read_u64(jvm->target,
+		                         hs_layout_static(layout, HS_F_code_cache_heap), &heap);
 		return err ? err : add_heap(jvm, heap);
 	}
 	// 9+: GrowableArray<CodeHeap *> *CodeCache::_heaps
@@ -235,19 +235,19 @@ static struct hs_err *check_layout(const struct hs_layout *layout)
 		enum hs_field field;
 		const char *name;
 	} needed[] = {
-		{HS_F_code_heap_memory,            "CodeHeap::_memory"                       },
-		{HS_F_code_heap_segmap,            "CodeHeap::_segmap"                       },
-		{HS_F_code_heap_log2_segment_size, "CodeHeap::_log2_segment_size"            },
-		{HS_F_virtual_space_low,           "VirtualSpace::_low"                      },
-		{HS_F_virtual_space_high,          "VirtualSpace::_high"                     },
-		{HS_F_heap_block_used,             "HeapBlock::Header::_used"                },
-		{HS_F_blob_name,                   "CodeBlob::_name"                         },
-		{HS_F_blob_size,                   "CodeBlob::_size"                         },
-		{HS_F_blob_frame_size,             "CodeBlob::_frame_size"                   },
-		{HS_F_interpreter_code,            "AbstractInterpreter::_code"              },
-		{HS_F_stub_queue_buffer,           "StubQueue::_stub_buffer"                 },
-		{HS_F_stub_queue_limit,            "StubQueue::_buffer_limit"                },
-		{HS_F_call_stub_return,            "StubRoutines::_call_stub_return_address" },
+		{HS_F_code_heap_memory,            "CodeHeap::_memory"                      },
+		{HS_F_code_heap_segmap,            "CodeHeap::_segmap"                      },
+		{HS_F_code_heap_log2_segment_size, "CodeHeap::_log2_segment_size"           },
+		{HS_F_virtual_space_low,           "VirtualSpace::_low"                     },
+		{HS_F_virtual_space_high,          "VirtualSpace::_high"                    },
+		{HS_F_heap_block_used,             "HeapBlock::Header::_used"               },
+		{HS_F_blob_name,                   "CodeBlob::_name"                        },
+		{HS_F_blob_size,                   "CodeBlob::_size"                        },
+		{HS_F_blob_frame_size,             "CodeBlob::_frame_size"                  },
+		{HS_F_interpreter_code,            "AbstractInterpreter::_code"             },
+		{HS_F_stub_queue_buffer,           "StubQueue::_stub_buffer"                },
+		{HS_F_stub_queue_limit,            "StubQueue::_buffer_limit"               },
+		{HS_F_call_stub_return,            "StubRoutines::_call_stub_return_address"},
 	};
 
 	for (size_t i = 0; i < sizeof(needed) / sizeof(*needed); i++) {
@@ -326,8 +326,8 @@ static struct hs_err *find_block(struct hs_jvm *jvm, const struct hs_code_heap *
 	uint64_t first = segment + 1;
 
 	if (segment >= heap->segments)
-		return hs_err_new(HS_ERR_BAD_DATA, "segment %" PRIu64 " is outside of the segment map",
-		                  segment);
+		return hs_err_new(HS_ERR_BAD_DATA,
+		                  "segment %" PRIu64 " is outside of the segment map", segment);
 	for (unsigned hops = 0; hops < HS_MAX_CHAIN; hops++) {
 		if (segment < first) {
 			first = segment + 1 > SEGMAP_CHUNK ? segment + 1 - SEGMAP_CHUNK : 0;
@@ -383,13 +383,14 @@ static struct hs_err *set_frame(const struct hs_record *record, struct hs_blob *
 	int64_t words = hs_record_int(record, HS_F_blob_frame_size);
 	int64_t complete = hs_record_int(record, HS_F_blob_frame_complete_offset);
 
-	if (words < 0 || words > HS_MAX_STACK_COPY / 8)
+	if (words < -1 || words > HS_MAX_STACK_COPY / 8)
 		return hs_err_new(HS_ERR_BAD_DATA, "a frame of %" PRId64 " words", words);
-	blob->frame_size = (uint64_t)words * 8;
-	if (hs_layout_has(layout, HS_F_blob_code_begin)) // 9..22
+	blob->frame_size = words > 0 ? (uint64_t)words * 8 : 0; // -1: Runtime1, no_frame_size
+	if (hs_layout_has(layout, HS_F_blob_code_begin))        // 9..22
 		blob->code_begin = (hs_addr)hs_record_int(record, HS_F_blob_code_begin);
 	else
-		blob->code_begin = blob->addr + (hs_addr)hs_record_int(record, HS_F_blob_code_offset);
+		blob->code_begin =
+			blob->addr + (hs_addr)hs_record_int(record, HS_F_blob_code_offset);
 	if (!hs_addr_in(blob->code_begin, blob->addr, blob->end))
 		return hs_err_new(HS_ERR_BAD_DATA, "its code is outside of it");
 	if (complete >= 0) // -1: CodeOffsets::frame_never_safe
@@ -459,8 +460,8 @@ static struct hs_err *find_blob(struct hs_jvm *jvm, const struct hs_code_heap *h
 	if (err)
 		return err;
 	hs_addr block = heap->low + (segment << heap->log2_segment_size);
-	err = hs_target_read_u8(jvm->target,
-	                        block + hs_layout_offset(&jvm->layout, HS_F_heap_block_used), &used);
+	err = hs_target_read_u8(
+		jvm->target, block + hs_layout_offset(&jvm->layout, HS_F_heap_block_used), &used);
 	if (err)
 		return err;
 	hs_addr addr = block + jvm->layout.sizes[HS_T_heap_block];

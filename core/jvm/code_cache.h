@@ -30,9 +30,10 @@ struct hs_blob {
 	const char *name;    /**< raw; "nmethod", "StubRoutines (initial stubs)"; never NULL */
 	hs_addr code_begin;  /**< first instruction */
 	uint64_t frame_size; /**< bytes with the return address; 0: no frame of a fixed size */
-	/** From this pc on the frame is set up; 0: never known to be (CodeOffsets, frame_never_safe). */
+	/** From this pc on the frame is set up; 0: never known to be (CodeOffsets,
+	 * frame_never_safe). */
 	hs_addr frame_complete;
-	const struct hs_nmethod *nmethod;    /**< NULL: another kind of blob */
+	const struct hs_nmethod *nmethod;   /**< NULL: another kind of blob */
 	const struct hs_location *location; /**< as a stub frame */
 };
 

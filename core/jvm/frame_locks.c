@@ -34,27 +34,84 @@ void hs_frame_locks_init(struct hs_frame_locks *locks, struct hs_jvm *jvm, uint3
 		.jvm = jvm, .thread = thread, .is_top = !has_java_frame(list)};
 }
 
-/** "java.lang.Class for app.Main" of a mirror, as jstack words it. */
-static struct hs_err *mirror_name(struct hs_jvm *jvm, hs_addr mirror, const char *name,
-                                  const char **ret)
+/** "int" of the mirror int.class, which has no Klass but that of int[]; void.class has neither. */
+static struct hs_err *primitive_name(struct hs_jvm *jvm, hs_addr mirror, const char **ret)
+{
+	static const struct {
+		const char *array, *name;
+	} primitives[] = {
+		{"[B", "byte"   },
+                {"[C", "char"   },
+                {"[D", "double" },
+                {"[F", "float"  },
+		{"[I", "int"    },
+                {"[J", "long"   },
+                {"[S", "short"  },
+                {"[Z", "boolean"},
+	};
+	struct hs_err *err;
+	const struct hs_klass *klass;
+	uint32_t offset;
+	hs_addr addr;
+
+	if (!hs_layout_has(&jvm->layout, HS_F_class_array_klass_offset))
+		return hs_err_absent();
+	err = hs_target_read_u32(jvm->target,
+	                         hs_layout_static(&jvm->layout, HS_F_class_array_klass_offset),
+	                         &offset);
+	if (!err)
+		err = hs_target_read_u64(jvm->target, mirror + offset, &addr);
+	if (err)
+		return err;
+	*ret = "void";
+	if (!addr)
+		return NULL;
+	err = hs_klass_get(jvm, addr, &klass);
+	if (err)
+		return err;
+	for (size_t i = 0; i < sizeof(primitives) / sizeof(*primitives); i++) {
+		if (!strcmp(klass->name, primitives[i].array))
+			*ret = primitives[i].name;
+	}
+	return NULL;
+}
+
+/** Name of the class that a mirror stands for. */
+static struct hs_err *mirrored_name(struct hs_jvm *jvm, hs_addr mirror, const char **ret)
 {
 	struct hs_err *err;
 	const struct hs_klass *klass;
 	hs_addr addr;
 
-	*ret = name;
 	err = hs_klass_of_mirror(jvm, mirror, &addr);
-	if (!err && addr) {
-		err = hs_klass_get(jvm, addr, &klass);
-		if (!err) {
-			*ret = hs_arena_printf(jvm->arena, "%s for %s", name, klass->external_name);
-			return *ret ? NULL : hs_err_oom();
-		}
-	}
+	if (err)
+		return err;
+	if (!addr)
+		return primitive_name(jvm, mirror, ret);
+	err = hs_klass_get(jvm, addr, &klass);
+	if (err)
+		return err;
+	*ret = klass->external_name;
+	return NULL;
+}
+
+/** "java.lang.Class for app.Main" of a mirror, as jstack words it. */
+static struct hs_err *mirror_name(struct hs_jvm *jvm, hs_addr mirror, const char *class_name,
+                                  const char **ret)
+{
+	struct hs_err *err;
+	const char *mirrored;
+
+	*ret = class_name;
+	err = mirrored_name(jvm, mirror, &mirrored);
 	if (err && hs_err_code(err) == HS_ERR_OOM)
 		return err;
-	hs_err_free(err); // a mirror of something else: its class is said then
-	return NULL;
+	if (err) {
+		hs_err_free(err); // that it is a mirror is known, of what is not
+		return NULL;
+	}
+	*ret = hs_arena_printf(jvm->arena, "%s for %s", class_name, mirrored);
+	return *ret ? NULL : hs_err_oom();
 }
 
 /** Name for a lock line; NULL when the object cannot be read. */
@@ -65,14 +122,16 @@ static struct hs_err *object_class_name(struct hs_jvm *jvm, hs_addr object, cons
 
 	*ret = NULL;
 	err = hs_oop_klass(jvm, object, &klass);
-	if (!err)
-		return strcmp(klass->name, "java/lang/Class")
-		               ? (*ret = klass->external_name, NULL)
-		               : mirror_name(jvm, object, klass->external_name, ret);
-	if (hs_err_code(err) == HS_ERR_OOM)
+	if (err && hs_err_code(err) == HS_ERR_OOM)
 		return err;
-	hs_err_free(err); // moved or stale: the address is all we can say
-	return NULL;
+	if (err) {
+		hs_err_free(err); // moved or stale: the address is all we can say
+		return NULL;
+	}
+	*ret = klass->external_name;
+	return strcmp(klass->name, "java/lang/Class")
+	               ? NULL
+	               : mirror_name(jvm, object, klass->external_name, ret);
 }
 
 static struct hs_err *push(struct hs_frame_locks *locks, enum hs_frame_lock_state state,
@@ -131,8 +190,8 @@ static struct hs_err *add_object_wait(struct hs_frame_locks *locks,
 	            receiver, resource);
 }
 
-struct hs_err *hs_frame_locks_add_wait(struct hs_frame_locks *locks,
-                                       const struct hs_method *method, hs_addr receiver)
+struct hs_err *hs_frame_locks_add_wait(struct hs_frame_locks *locks, const struct hs_method *method,
+                                       hs_addr receiver)
 {
 	struct hs_jvm *jvm = locks->jvm;
 
@@ -182,21 +241,16 @@ struct hs_err *hs_frame_locks_add(struct hs_frame_locks *locks, hs_addr object, 
 struct hs_err *hs_frame_locks_add_scalar(struct hs_frame_locks *locks, hs_addr mirror)
 {
 	struct hs_err *err;
-	const struct hs_klass *klass;
-	hs_addr addr = 0;
+	const char *name = NULL;
 
 	err = push(locks, HS_LOCK_ELIMINATED, 0, HS_NONE);
-	if (err)
+	if (err || !mirror)
 		return err;
-	err = mirror ? hs_klass_of_mirror(locks->jvm, mirror, &addr) : NULL;
-	if (!err && addr) {
-		err = hs_klass_get(locks->jvm, addr, &klass);
-		if (!err)
-			locks->items.items[locks->items.len - 1].class_name = klass->external_name;
-	}
+	err = mirrored_name(locks->jvm, mirror, &name);
 	if (err && hs_err_code(err) == HS_ERR_OOM)
 		return err;
-	hs_err_free(err); // eliminated is known, the class is not
+	hs_err_free(err); // that it is eliminated is known, its class is not
+	locks->items.items[locks->items.len - 1].class_name = name;
 	return NULL;
 }
 

@@ -169,9 +169,8 @@ static struct hs_err *describe(struct hs_jvm *jvm, const struct hs_cursor *curso
 	struct hs_frame *added;
 	hs_addr sp = cursor->regs.value[HS_REG_SP];
 
-	const struct hs_location *location =
-		hs_method_location(jvm, method, HS_FRAME_INTERPRETED, 0,
-	                           find_bci(frame, cursor, method));
+	const struct hs_location *location = hs_method_location(jvm, method, HS_FRAME_INTERPRETED,
+	                                                        0, find_bci(frame, cursor, method));
 	if (!location)
 		return hs_err_oom();
 	hs_frame_locks_init(&locks, jvm, cursor->thread, list);
@@ -198,6 +197,33 @@ static struct hs_err *move_to_sender(const struct interpreter_frame *frame,
 	return NULL;
 }
 
+/** The caller of a method entry that has no frame, or half of one. */
+static struct hs_err *leave_entry(struct hs_jvm *jvm, struct hs_cursor *cursor)
+{
+	struct hs_err *err;
+	const struct hs_regs regs = cursor->regs;
+	hs_addr sp = regs.value[HS_REG_SP], fp = regs.value[HS_REG_FP];
+	uint64_t words[2];
+
+	// After enter(), while the fixed part is pushed: the caller is where it will be.
+	if (fp >= sp && fp - sp <= -WORD_LOWEST * 8) {
+		err = hs_target_read(jvm->target, fp, words, sizeof(words));
+		if (err)
+			return err;
+		if (hs_java_is_return_pc(jvm, words[1])) {
+			hs_cursor_set(cursor, words[1], fp + sizeof(words), words[0]);
+			return NULL;
+		}
+	}
+	err = hs_java_frameless_sender(jvm, cursor);
+	if (!err || hs_err_code(err) == HS_ERR_OOM || !hs_regs_has(&regs, HS_REG_RAX) ||
+	    !hs_java_is_return_pc(jvm, regs.value[HS_REG_RAX]))
+		return err;
+	hs_err_free(err); // popped to rax: nothing of the caller is below its own frame now
+	hs_cursor_set(cursor, regs.value[HS_REG_RAX], sp + 8, fp);
+	return NULL;
+}
+
 /**
  * Interrupted in a method entry, before the frame is there: rbx is the Method, r13 the sp of the
  * caller, and rax the return address once it is popped (generate_normal_entry).
@@ -211,34 +237,29 @@ static struct hs_err *step_entry(struct hs_jvm *jvm, struct hs_cursor *cursor,
 	const struct hs_regs regs = cursor->regs;
 
 	if (!hs_regs_has(&regs, HS_REG_RBX))
-		return hs_java_frameless_sender(jvm, cursor);
+		return leave_entry(jvm, cursor);
 	err = hs_method_get(jvm, regs.value[HS_REG_RBX], &method);
 	if (err && hs_err_code(err) == HS_ERR_OOM)
 		return err;
 	if (err) { // a stub of the interpreter: no frame of its own
 		hs_err_free(err);
-		return hs_java_frameless_sender(jvm, cursor);
+		return leave_entry(jvm, cursor);
 	}
-	const struct hs_location *location = hs_method_location(
-		jvm, method, HS_FRAME_INTERPRETED, 0, method->is_native ? -1 : 0);
+	const struct hs_location *location = hs_method_location(jvm, method, HS_FRAME_INTERPRETED,
+	                                                        0, method->is_native ? -1 : 0);
 	if (!location)
 		return hs_err_oom();
 	err = hs_java_frame_add(list, cursor, location, regs.value[HS_REG_SP], &added);
 	if (err)
 		return err;
-	err = hs_java_frameless_sender(jvm, cursor);
-	if (err && hs_regs_has(&regs, HS_REG_RAX) &&
-	    hs_java_is_return_pc(jvm, regs.value[HS_REG_RAX])) {
-		hs_err_free(err);
-		err = NULL;
-		hs_cursor_set(cursor, regs.value[HS_REG_RAX], regs.value[HS_REG_SP],
-		              hs_regs_has(&regs, HS_REG_FP) ? regs.value[HS_REG_FP] : 0);
-	}
-	if (!err && hs_regs_has(&regs, HS_REG_R13) &&
-	    regs.value[HS_REG_R13] > cursor->regs.value[HS_REG_SP] &&
-	    regs.value[HS_REG_R13] - cursor->regs.value[HS_REG_SP] < MAX_RELATIVE * UINT64_C(8))
-		cursor->unextended_sp = regs.value[HS_REG_R13];
-	return err;
+	err = leave_entry(jvm, cursor);
+	if (err)
+		return err;
+	hs_addr sp = cursor->regs.value[HS_REG_SP], sender_sp = regs.value[HS_REG_R13];
+	if (hs_regs_has(&regs, HS_REG_R13) && sender_sp > sp && sender_sp % 8 == 0 &&
+	    sender_sp - sp < MAX_RELATIVE * UINT64_C(8))
+		cursor->unextended_sp = sender_sp;
+	return NULL;
 }
 
 struct hs_err *hs_interpreter_step(struct hs_jvm *jvm, struct hs_cursor *cursor,

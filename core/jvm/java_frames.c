@@ -12,11 +12,11 @@
 
 enum {
 	WORD = 8,
-	CODE_WINDOW = 32,       /**< bytes of code looked at after a pc */
-	CALL_WINDOW = 13,       /**< bytes of the longest call, mov r10, imm64; call r10 */
-	PROLOGUE_WINDOW = 8,    /**< bytes of push rbp; sub rsp, imm32 */
-	MAX_PUSHED_WORDS = 64,  /**< what an intrinsic may push within compiled code */
-	MAX_STUB_WORDS = 512,   /**< frame of a stub: SHA-512 has more than 1 KiB */
+	CODE_WINDOW = 32,      /**< bytes of code looked at after a pc */
+	CALL_WINDOW = 13,      /**< bytes of the longest call, mov r10, imm64; call r10 */
+	PROLOGUE_WINDOW = 8,   /**< bytes of push rbp; sub rsp, imm32 */
+	MAX_PUSHED_WORDS = 64, /**< what an intrinsic may push within compiled code */
+	MAX_STUB_WORDS = 512,  /**< frame of a stub: SHA-512 has more than 1 KiB */
 	PUSH_RBP = 0x55,
 };
 
@@ -41,8 +41,8 @@ struct hs_err *hs_java_frame_add(struct hs_frame_list *list, const struct hs_cur
                                  const struct hs_location *location, hs_addr sp,
                                  struct hs_frame **ret)
 {
-	struct hs_frame *frame = hs_frame_list_add(
-		list, location, cursor->regs.value[HS_REG_PC], sp, HS_FOUND_JVM);
+	struct hs_frame *frame =
+		hs_frame_list_add(list, location, cursor->regs.value[HS_REG_PC], sp, HS_FOUND_JVM);
 
 	if (!frame)
 		return hs_arena_failed(list->arena)
@@ -72,8 +72,7 @@ bool hs_java_is_return_pc(struct hs_jvm *jvm, hs_addr pc)
 
 static bool is_executable(struct hs_jvm *jvm, hs_addr pc)
 {
-	const struct hs_mapping *mapping =
-		hs_module_map_find(hs_target_modules(jvm->target), pc);
+	const struct hs_mapping *mapping = hs_module_map_find(hs_target_modules(jvm->target), pc);
 
 	return mapping && mapping->prot & HS_PROT_EXEC;
 }
@@ -242,8 +241,8 @@ static struct hs_err *scan_for_sender(struct hs_jvm *jvm, struct hs_cursor *curs
 		// Others may have it anywhere: what is in the register is the caller's if it lies
 		// above.
 		if (!callee || fp == at - WORD)
-			return move_to_sender(jvm, cursor,
-			                      &(struct sender_slots){at, at - WORD}, false);
+			return move_to_sender(jvm, cursor, &(struct sender_slots){at, at - WORD},
+			                      false);
 		hs_cursor_set(cursor, pc, at + WORD, fp > at ? fp : 0);
 		return NULL;
 	}
@@ -537,10 +536,10 @@ static struct hs_err *step_call_stub(struct hs_jvm *jvm, struct hs_cursor *curso
 		int word;
 	} saved[] = {
 		{HS_REG_RBX, -7 },
-		{HS_REG_R12, -8 },
-		{HS_REG_R13, -9 },
+                {HS_REG_R12, -8 },
+                {HS_REG_R13, -9 },
 		{HS_REG_R14, -10},
-		{HS_REG_R15, -11},
+                {HS_REG_R15, -11},
 	};
 	struct hs_err *err;
 	uint64_t words[NUM_WORDS];
@@ -572,8 +571,7 @@ static bool stepper_owns(void *self, hs_addr pc)
 	return hs_code_cache_owns(jvm->code_cache, pc);
 }
 
-static struct hs_err *stepper_step(void *self, struct hs_cursor *cursor,
-                                   struct hs_frame_list *list)
+static struct hs_err *stepper_step(void *self, struct hs_cursor *cursor, struct hs_frame_list *list)
 {
 	struct hs_err *err;
 	struct hs_jvm *jvm = self;

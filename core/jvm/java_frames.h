@@ -26,8 +26,7 @@ HS_MUST_CHECK struct hs_err *hs_java_frame_add(struct hs_frame_list *list,
  * top of the stack, or above a saved rbp. Sets the cursor to it.
  * @return NULL, or HS_ERR_BAD_DATA when nothing there is a return address into Java code.
  */
-HS_MUST_CHECK struct hs_err *hs_java_frameless_sender(struct hs_jvm *jvm,
-                                                      struct hs_cursor *cursor);
+HS_MUST_CHECK struct hs_err *hs_java_frameless_sender(struct hs_jvm *jvm, struct hs_cursor *cursor);
 
 /** Is @p pc a place that compiled or interpreted Java code can return to? */
 bool hs_java_is_return_pc(struct hs_jvm *jvm, hs_addr pc);

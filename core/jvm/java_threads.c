@@ -103,6 +103,7 @@ static struct hs_err *read_smr_list(struct hs_jvm *jvm, hs_addr **ret, size_t *c
 static struct hs_err *read_linked_list(struct hs_jvm *jvm, hs_addr **ret, size_t *count_ret)
 {
 	HS_VEC(hs_addr) addrs = {0};
+	struct hs_list_walk walk = {0};
 	struct hs_err *err;
 	hs_addr thread;
 
@@ -111,7 +112,7 @@ static struct hs_err *read_linked_list(struct hs_jvm *jvm, hs_addr **ret, size_t
 	if (err)
 		return err;
 	while (thread) {
-		if (addrs.len >= HS_MAX_THREADS)
+		if (hs_list_walk_ends(&walk, thread, HS_MAX_THREADS))
 			return hs_err_new(HS_ERR_BAD_DATA, "the list of JavaThreads has no end");
 		hs_addr *slot = hs_vec_push(jvm->arena, &addrs);
 		if (!slot)
@@ -564,6 +565,19 @@ const struct hs_jthread *hs_jthread_by_oop(const struct hs_jvm *jvm, hs_addr oop
 	const struct thread_oop_ref *ref =
 		bsearch(&key, index->by_oop, index->num_oops, sizeof(*index->by_oop), compare_oops);
 	return ref ? ref->thread : NULL;
+}
+
+const struct hs_jthread *hs_jthread_of_object(struct hs_jvm *jvm, hs_addr oop)
+{
+	const struct hs_jthread *jthread = hs_jthread_by_oop(jvm, oop);
+	struct hs_err *err;
+	int64_t eetop = 0;
+
+	if (jthread || !oop)
+		return jthread;
+	err = hs_oop_get_int(jvm, oop, "eetop", &eetop);
+	hs_err_free(err); // no thread object, or no memory any more: nobody's
+	return hs_jthread_by_addr(jvm, (hs_addr)eetop);
 }
 
 static int compare_tids(const void *key, const void *lwp)

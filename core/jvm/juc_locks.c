@@ -111,7 +111,7 @@ static void describe_gone(struct hs_jvm *jvm, uint32_t resource, hs_addr thread_
 static void add_thread_hold(struct hs_jvm *jvm, uint32_t resource, hs_addr thread_oop,
                             struct hs_word word, const char *read_from, bool shared)
 {
-	const struct hs_jthread *jthread = hs_jthread_by_oop(jvm, thread_oop);
+	const struct hs_jthread *jthread = hs_jthread_of_object(jvm, thread_oop);
 
 	if (!jthread || jthread->thread == HS_NONE) {
 		describe_gone(jvm, resource, thread_oop, shared);
@@ -144,6 +144,23 @@ static struct hs_err *add_field_hold(struct hs_jvm *jvm, uint32_t resource, hs_a
 	return NULL;
 }
 
+/** Are two ThreadLocals the same? Each has a hash code of its own; addresses may be of old copies
+ * that a moving collector left. */
+static struct hs_err *same_thread_local(struct hs_jvm *jvm, hs_addr a, hs_addr b, bool *ret)
+{
+	int64_t hash_a = 0, hash_b = 1;
+	struct hs_err *err;
+
+	*ret = a == b;
+	if (a == b || !a || !b)
+		return NULL;
+	err = hs_oop_get_int(jvm, a, "threadLocalHashCode", &hash_a);
+	if (!err)
+		err = hs_oop_get_int(jvm, b, "threadLocalHashCode", &hash_b);
+	*ret = !err && hash_a == hash_b;
+	return err;
+}
+
 /** Read holds of one thread: its ThreadLocalMap has an entry (readHolds → HoldCounter). */
 static struct hs_err *read_hold_counter(struct hs_jvm *jvm, hs_addr entry, hs_addr read_holds,
                                         int64_t *count_ret)
@@ -151,10 +168,13 @@ static struct hs_err *read_hold_counter(struct hs_jvm *jvm, hs_addr entry, hs_ad
 	const struct hs_klass *klass;
 	struct hs_err *err;
 	hs_addr key = 0, value = 0;
+	bool same = false;
 
 	*count_ret = 0;
 	err = hs_oop_get_oop(jvm, entry, "referent", &key);
-	if (err || key != read_holds)
+	if (!err)
+		err = same_thread_local(jvm, key, read_holds, &same);
+	if (err || !same)
 		return err;
 	err = hs_oop_get_oop(jvm, entry, "value", &value);
 	if (err || !value)

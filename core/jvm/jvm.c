@@ -116,8 +116,8 @@ static struct hs_err *read_flags(struct hs_jvm *jvm, struct flags *flags)
 	    hs_layout_offset(layout, HS_F_flag_name) > stride - 8 ||
 	    hs_layout_offset(layout, HS_F_flag_addr) > stride - 8)
 		return hs_err_new(HS_ERR_UNSUPPORTED, "flags of %" PRIu64 " bytes", stride);
-	struct hs_err *err = hs_target_read_u64(jvm->target,
-	                                        hs_layout_static(layout, HS_F_flags), &table);
+	struct hs_err *err =
+		hs_target_read_u64(jvm->target, hs_layout_static(layout, HS_F_flags), &table);
 	if (!err)
 		err = hs_target_read_u64(jvm->target, hs_layout_static(layout, HS_F_flags_count),
 		                         &count);
@@ -224,11 +224,11 @@ static struct hs_err *read_zglobal(struct hs_jvm *jvm, enum hs_field instance, e
 
 	if (!hs_layout_has(&jvm->layout, instance) || !hs_layout_has(&jvm->layout, field))
 		return NULL;
-	struct hs_err *err = hs_target_read_u64(
-		jvm->target, hs_layout_static(&jvm->layout, instance), &globals);
+	struct hs_err *err =
+		hs_target_read_u64(jvm->target, hs_layout_static(&jvm->layout, instance), &globals);
 	if (!err && globals)
-		err = hs_target_read_u64(
-			jvm->target, globals + hs_layout_offset(&jvm->layout, field), &pointer);
+		err = hs_target_read_u64(jvm->target,
+		                         globals + hs_layout_offset(&jvm->layout, field), &pointer);
 	if (err || !globals || !pointer)
 		return err;
 	return hs_target_read_u64(jvm->target, pointer, ret);
@@ -244,13 +244,13 @@ static struct hs_err *resolve_zgc(struct hs_jvm *jvm, const struct flags *flags)
 	if (!jvm->use_zgc)
 		return NULL;
 	// ZGenerational: 21 to 23. Both kinds live side by side there, as X and Z.
-	jvm->zgc_generational =
-		can_be_generational && flag_is(flags, FLAG_ZGC_GENERATIONAL, true);
+	jvm->zgc_generational = can_be_generational && flag_is(flags, FLAG_ZGC_GENERATIONAL, true);
 	if (jvm->zgc_generational) {
 		err = read_zglobal(jvm, HS_F_zglobals, HS_F_zglobals_load_shift, &shift);
 		jvm->z_load_shift = (uint32_t)(shift & 63);
 		if (!err && !jvm->z_load_shift)
-			err = hs_err_new(HS_ERR_UNSUPPORTED, "ZGC's pointer shift is not published");
+			err = hs_err_new(HS_ERR_UNSUPPORTED,
+			                 "ZGC's pointer shift is not published");
 		return err;
 	}
 	bool is_x = hs_layout_has(&jvm->layout, HS_F_xglobals);
@@ -277,8 +277,8 @@ static struct hs_err *read_gc_active(struct hs_jvm *jvm)
 		hs_target_read_u64(jvm->target, hs_layout_static(&jvm->layout, HS_F_heap), &heap);
 	if (!err && heap)
 		err = hs_target_read_u8(
-			jvm->target,
-			heap + hs_layout_offset(&jvm->layout, HS_F_heap_stw_gc_active), &active);
+			jvm->target, heap + hs_layout_offset(&jvm->layout, HS_F_heap_stw_gc_active),
+			&active);
 	if (err)
 		return err;
 	jvm->stw_gc_active = active == 1;
@@ -296,11 +296,11 @@ static const char *gc_name(const struct flags *flags)
 		const char *name;
 	} collectors[] = {
 		{FLAG_G1,         "G1"        },
-                {FLAG_ZGC,        "ZGC"       },
-                {FLAG_SHENANDOAH, "Shenandoah"},
+		{FLAG_ZGC,        "ZGC"       },
+		{FLAG_SHENANDOAH, "Shenandoah"},
 		{FLAG_PARALLEL,   "Parallel"  },
-                {FLAG_SERIAL,     "Serial"    },
-                {FLAG_CMS,        "CMS"       },
+		{FLAG_SERIAL,     "Serial"    },
+		{FLAG_CMS,        "CMS"       },
 		{FLAG_EPSILON,    "Epsilon"   },
 	};
 
@@ -358,8 +358,7 @@ static struct hs_err *resolve(struct hs_jvm *jvm)
 {
 	struct flags flags = {0};
 
-	struct hs_err *err =
-		hs_vmstructs_read(jvm->target, jvm->libjvm, jvm->arena, &jvm->vm);
+	struct hs_err *err = hs_vmstructs_read(jvm->target, jvm->libjvm, jvm->arena, &jvm->vm);
 	if (!err)
 		err = hs_layout_resolve(jvm->vm, &jvm->layout);
 	if (!err)

@@ -7,9 +7,9 @@
 #include "core/jvm/jvm_internal.h"
 
 enum {
-	KLASS_PREFIX = 512,  // bytes of a Klass that are read at once; 200 are used in 17..25
-	SYMBOL_PREFIX = 64,  // most names are shorter
-	MAX_SUPERS = 1024,   // depth of a class hierarchy
+	KLASS_PREFIX = 512, // bytes of a Klass that are read at once; 200 are used in 17..25
+	SYMBOL_PREFIX = 64, // most names are shorter
+	MAX_SUPERS = 1024,  // depth of a class hierarchy
 	PAGE = 4096,
 };
 
@@ -162,10 +162,10 @@ static bool is_anonymous_11(struct hs_jvm *jvm, hs_addr cld)
  */
 static const char *make_external_name(struct hs_jvm *jvm, const struct hs_klass *klass)
 {
-	char *name = is_anonymous_11(jvm, klass->cld) && klass->name[0] != '['
-	                     ? hs_arena_printf(jvm->arena, "%s/0x%016" PRIx64, klass->name,
-	                                       klass->addr)
-	                     : hs_arena_strdup(jvm->arena, klass->name);
+	char *name =
+		is_anonymous_11(jvm, klass->cld) && klass->name[0] != '['
+			? hs_arena_printf(jvm->arena, "%s/0x%016" PRIx64, klass->name, klass->addr)
+			: hs_arena_strdup(jvm->arena, klass->name);
 	if (!name)
 		return NULL;
 	for (char *p = name; *p && p < name + strlen(klass->name); p++) {

@@ -38,8 +38,8 @@ static bool resolve_field(const struct hs_vmstructs *vm, const struct field_row 
                           struct hs_layout_field *ret)
 {
 	for (unsigned i = 0; i < MAX_SPELLINGS && row->spellings[i].type; i++) {
-		const struct hs_vmfield *field = hs_vmstructs_field(vm, row->spellings[i].type,
-		                                                    row->spellings[i].field);
+		const struct hs_vmfield *field =
+			hs_vmstructs_field(vm, row->spellings[i].type, row->spellings[i].field);
 		if (!field)
 			continue;
 		*ret = (struct hs_layout_field){
@@ -91,10 +91,9 @@ struct hs_err *hs_layout_resolve(const struct hs_vmstructs *vm, struct hs_layout
 		const struct field_row *row = &field_rows[i];
 
 		if (!resolve_field(vm, row, &found.fields[i]) && row->need == REQUIRED)
-			return hs_err_new(HS_ERR_UNSUPPORTED,
-			                  "this libjvm does not publish %s::%s (%s)",
-			                  row->spellings[0].type, row->spellings[0].field,
-			                  row->name);
+			return hs_err_new(
+				HS_ERR_UNSUPPORTED, "this libjvm does not publish %s::%s (%s)",
+				row->spellings[0].type, row->spellings[0].field, row->name);
 	}
 	for (size_t i = 0; i < HS_TYPE_COUNT; i++) {
 		for (size_t j = 0; type_rows[i][j] && !found.sizes[i]; j++)

@@ -52,11 +52,12 @@ static struct hs_err *static_oop(struct hs_jvm *jvm, const char *class_name, con
 static struct hs_err *read_weak_chain(struct hs_jvm *jvm, struct hs_lock_index *index,
                                       hs_addr entry)
 {
+	struct hs_list_walk walk = {0};
 	struct hs_err *err = NULL;
 	hs_addr mirror;
 
-	for (size_t i = 0; !err && entry; i++) {
-		if (i >= HS_MAX_CHAIN)
+	while (!err && entry) {
+		if (hs_list_walk_ends(&walk, entry, HS_MAX_CHAIN))
 			return hs_err_new(HS_ERR_BAD_DATA, "a hash chain has no end");
 		err = hs_oop_get_oop(jvm, entry, "referent", &mirror);
 		if (!err && mirror) {

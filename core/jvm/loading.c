@@ -22,6 +22,7 @@ enum {
 
 enum {
 	MAX_CLASS_NAME = 512, // bytes of a class name that we look for on a stack
+	MAX_SUPERS = 64,      // superclasses looked at
 	NEAR_FRAMES = 3,      // callers of a frame that may still know its argument
 };
 
@@ -122,6 +123,7 @@ static const char *class_near_frame(struct hs_jvm *jvm, uint32_t thread, uint32_
 
 struct pool {
 	struct hs_jvm *jvm;
+	hs_addr klass; /**< whose pool it is */
 	hs_addr slots;
 	const uint8_t *tags;
 	uint32_t length;
@@ -134,7 +136,7 @@ static struct hs_err *open_pool(struct hs_jvm *jvm, hs_addr klass, struct pool *
 	hs_addr addr = 0, tags = 0;
 	struct hs_err *err;
 
-	*pool = (struct pool){.jvm = jvm};
+	*pool = (struct pool){.jvm = jvm, .klass = klass};
 	if (!hs_layout_has(layout, HS_F_cp_tags) || !hs_layout_has(layout, HS_F_array_u1_data) ||
 	    !layout->sizes[HS_T_constant_pool])
 		return hs_err_absent();
@@ -214,11 +216,27 @@ static struct hs_err *read_pool(struct hs_jvm *jvm, hs_addr klass, struct pool *
 	return err;
 }
 
-/** Does the pool mention the class, as an entry or inside a descriptor? */
+/** Does the pool mention a class other than its own and its superclasses, as an entry or inside a
+ * descriptor? */
 static bool pool_mentions(const struct pool *pool, const char *name)
 {
 	size_t len = strlen(name);
 
+	// The class itself and its superclasses: their Symbols are on the stack, but they are
+	// loaded.
+	hs_addr super = pool->klass;
+	for (unsigned i = 0; super && i < MAX_SUPERS; i++) {
+		const struct hs_klass *klass;
+		struct hs_err *err = hs_klass_get(pool->jvm, super, &klass);
+
+		if (err) {
+			hs_err_free(err);
+			break;
+		}
+		if (!strcmp(klass->name, name))
+			return false;
+		super = klass->super;
+	}
 	hs_vec_each (text, &pool->names) {
 		if (!strcmp(*text, name))
 			return true;
@@ -304,29 +322,6 @@ static struct hs_err *is_loaded(struct hs_jvm *jvm, const char *name, hs_addr lo
 	return err;
 }
 
-/** The class that a thread in the VM is linking: the one nearest to the top of its stack. */
-static hs_addr linked_class(struct hs_jvm *jvm, const uint64_t *words, size_t count)
-{
-	const struct hs_lock_index *index = jvm->lock_index;
-
-	for (size_t i = 0; i < count; i++) {
-		size_t low = 0, high = index->classes.len;
-
-		while (low < high) {
-			size_t middle = low + (high - low) / 2;
-
-			if (index->classes.items[middle].klass >= words[i])
-				high = middle;
-			else
-				low = middle + 1;
-		}
-		if (low < index->classes.len && index->classes.items[low].klass == words[i] &&
-		    index->classes.items[low].state != index->states.being_initialized)
-			return words[i];
-	}
-	return 0;
-}
-
 /** Class of the innermost Java frame, for what it resolves. 0: not known. */
 static struct hs_err *calling_class(struct hs_jvm *jvm, uint32_t thread, hs_addr *ret)
 {
@@ -390,7 +385,8 @@ static struct hs_err *class_on_native_stack(struct hs_jvm *jvm, const struct hs_
 		return NULL;
 	if (err)
 		return err;
-	klass = linked_class(jvm, words, count);
+	// The class that the thread is linking: the one nearest to the top of its stack.
+	klass = hs_class_on_stack(jvm, words, count, false, UINT64_MAX);
 	if (!klass)
 		*ret = class_of_frame(jvm, jthread->thread,
 		                      hs_java_top_frame(jvm, jthread->thread));

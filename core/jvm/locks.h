@@ -15,6 +15,24 @@
 #define hs_vec_sort(vec, compare) \
 	((vec)->len ? qsort((vec)->items, (vec)->len, sizeof(*(vec)->items), compare) : (void)0)
 
+/** Bounds a linked walk, and finds out that it goes in circles (Brent). Zero-initialize. */
+struct hs_list_walk {
+	hs_addr mark;
+	size_t steps, next_mark;
+};
+
+/** True when @p node is one too many. */
+static inline bool hs_list_walk_ends(struct hs_list_walk *walk, hs_addr node, size_t limit)
+{
+	if (walk->steps && node == walk->mark)
+		return true;
+	if (walk->steps == walk->next_mark) {
+		walk->mark = node;
+		walk->next_mark = 2 * walk->next_mark + 1;
+	}
+	return walk->steps++ >= limit;
+}
+
 /** Bits of java.lang.Thread.threadStatus: JVMTI's thread states, the same since 5 (jvmti.h). */
 enum hs_thread_status {
 	HS_STATUS_TIMED = 0x20,
@@ -52,6 +70,7 @@ struct hs_pending_class {
 /** The lock of @c object was made a resource. */
 struct hs_lock_object {
 	hs_addr object;
+	hs_addr monitor; /**< ObjectMonitor * that a thread waits for; 0: by the mark word */
 	uint32_t resource;
 };
 
@@ -121,6 +140,9 @@ struct hs_word hs_word_at(struct hs_jvm *jvm, hs_addr addr, uint8_t size);
 /** The thread whose java.lang.Thread (or mounted virtual thread) is @p oop, or NULL. */
 const struct hs_jthread *hs_jthread_by_oop(const struct hs_jvm *jvm, hs_addr oop);
 
+/** The same, or by its eetop field: a moving collector may leave us an old copy of the object. */
+const struct hs_jthread *hs_jthread_of_object(struct hs_jvm *jvm, hs_addr oop);
+
 /** LWP of a thread, NULL when there is none. */
 const struct hs_lwp *hs_jthread_lwp(const struct hs_jvm *jvm, const struct hs_jthread *jthread);
 
@@ -141,14 +163,28 @@ hs_addr hs_jthread_lock_stack_slot(const struct hs_jvm *jvm, const struct hs_jth
 /** Object of an ObjectMonitor; 0 when it is dead. */
 HS_MUST_CHECK struct hs_err *hs_monitor_object(struct hs_jvm *jvm, hs_addr monitor, hs_addr *ret);
 
-/** Who holds the lock of @p object, in any of HotSpot's encodings. */
-HS_MUST_CHECK struct hs_err *hs_lock_owner(struct hs_jvm *jvm, hs_addr object,
+/** Who holds the lock of @p object, in any of HotSpot's encodings. @p monitor: its ObjectMonitor
+ * where known, or 0. */
+HS_MUST_CHECK struct hs_err *hs_lock_owner(struct hs_jvm *jvm, hs_addr object, hs_addr monitor,
                                            struct hs_lock_owner *ret);
 
 // ---- class_state.c
 
 /** The class whose init lock is @p object; NULL: none. Errors are gaps. */
 const struct hs_pending_class *hs_class_of_init_lock(struct hs_jvm *jvm, hs_addr object);
+
+/**
+ * The class whose init lock @p jthread waits for with the monitor of @p object; NULL: none. When
+ * no class has this lock (a moving collector), the class that its native stack mentions: inferred.
+ */
+const struct hs_pending_class *hs_class_of_wait(struct hs_jvm *jvm,
+                                                const struct hs_jthread *jthread, hs_addr object,
+                                                bool initializing, enum hs_certainty *certainty);
+
+/** The first word of a native stack that is a class that is (not) being initialized, and that not
+ * by the JavaThread @p not_by; 0: none. */
+hs_addr hs_class_on_stack(struct hs_jvm *jvm, const uint64_t *words, size_t count,
+                          bool initializing, hs_addr not_by);
 
 /** The link (or the initialization) of a class as a resource, named. HS_NONE: out of memory. */
 uint32_t hs_class_resource(struct hs_jvm *jvm, const struct hs_pending_class *class);

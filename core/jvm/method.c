@@ -99,8 +99,8 @@ static struct hs_err *read_file(struct hs_jvm *jvm, const struct method_parts *p
                                 struct hs_method *method)
 {
 	bool in_pool = hs_layout_has(&jvm->layout, HS_F_cp_source_file_name_index);
-	enum hs_field field = in_pool ? HS_F_cp_source_file_name_index
-	                              : HS_F_klass_source_file_name_index;
+	enum hs_field field =
+		in_pool ? HS_F_cp_source_file_name_index : HS_F_klass_source_file_name_index;
 	uint16_t index = 0;
 
 	if (!hs_layout_has(&jvm->layout, field))
@@ -197,8 +197,7 @@ static struct hs_err *decode_lines(struct hs_jvm *jvm, struct hs_u5 *stream,
 			line_delta = hs_u5_next_signed(stream);
 		}
 		if (stream->failed || __builtin_add_overflow(bci, bci_delta, &bci) ||
-		    __builtin_add_overflow(line, line_delta, &line) || bci < 0 ||
-		    bci > UINT16_MAX)
+		    __builtin_add_overflow(line, line_delta, &line) || bci < 0 || bci > UINT16_MAX)
 			break;
 		struct hs_line_entry *entry = hs_vec_push(jvm->arena, &lines);
 		if (!entry)

@@ -56,12 +56,13 @@ static struct hs_err *read_in_use_list(struct hs_jvm *jvm)
 {
 	const struct hs_layout *layout = &jvm->layout;
 	hs_addr monitor, list = hs_layout_static(layout, HS_F_monitor_in_use_list);
+	struct hs_list_walk walk = {0};
 	struct hs_err *err;
 
 	err = hs_target_read_u64(jvm->target,
 	                         list + hs_layout_offset(layout, HS_F_monitor_list_head), &monitor);
-	for (size_t i = 0; !err && monitor; i++) {
-		if (i >= HS_MAX_MONITORS)
+	while (!err && monitor) {
+		if (hs_list_walk_ends(&walk, monitor, HS_MAX_MONITORS))
 			return hs_err_new(HS_ERR_BAD_DATA, "the list has no end");
 		err = add_monitor(jvm, monitor);
 		if (!err)
@@ -78,9 +79,9 @@ static struct hs_err *read_block_list(struct hs_jvm *jvm)
 	const struct hs_layout *layout = &jvm->layout;
 	uint64_t stride = layout->sizes[HS_T_padded_object_monitor];
 	struct hs_err *err;
+	struct hs_list_walk walk = {0};
 	int64_t block_size;
 	hs_addr block;
-	size_t count = 0;
 
 	if (!stride)
 		stride = layout->sizes[HS_T_object_monitor];
@@ -90,9 +91,9 @@ static struct hs_err *read_block_list(struct hs_jvm *jvm)
 	err = hs_target_read_u64(jvm->target, hs_layout_static(layout, HS_F_monitor_block_list),
 	                         &block);
 	while (!err && block) {
+		if (hs_list_walk_ends(&walk, block, HS_MAX_MONITORS / (size_t)block_size))
+			return hs_err_new(HS_ERR_BAD_DATA, "the list has no end");
 		for (int64_t i = 1; !err && i < block_size; i++) {
-			if (++count > HS_MAX_MONITORS)
-				return hs_err_new(HS_ERR_BAD_DATA, "the list has no end");
 			err = add_monitor(jvm, block + (uint64_t)i * stride);
 		}
 		if (!err)
@@ -265,6 +266,23 @@ static struct hs_err *find_in_lock_stacks(struct hs_jvm *jvm, hs_addr object,
 	return NULL;
 }
 
+/** First entry of an object whose mark word points to @p monitor: under ZGC two addresses may be
+ * those of one object, where one of them was not yet corrected. */
+static const struct hs_lock_stack_ref *find_by_monitor(struct hs_jvm *jvm, hs_addr monitor)
+{
+	if (jvm->monitor_table || !monitor)
+		return NULL;
+	hs_vec_each (ref, &jvm->lock_index->lock_stacks) {
+		uint64_t mark = 0;
+		struct hs_err *err = hs_oop_mark(jvm, ref->object, &mark);
+
+		hs_err_free(err); // not this one
+		if (mark == (monitor | MARK_INFLATED))
+			return ref;
+	}
+	return NULL;
+}
+
 static struct hs_err *owner_by_lock_stack(struct hs_jvm *jvm, hs_addr object,
                                           struct hs_lock_owner *owner)
 {
@@ -273,6 +291,8 @@ static struct hs_err *owner_by_lock_stack(struct hs_jvm *jvm, hs_addr object,
 
 	if (err)
 		return err;
+	if (!ref)
+		ref = find_by_monitor(jvm, owner->monitor);
 	owner->is_locked = true;
 	if (!ref) {
 		// 21+: the object may lie on the lock stack of an unmounted virtual thread.
@@ -448,7 +468,8 @@ static bool may_be_biased(const struct hs_jvm *jvm)
 	       !hs_layout_has(&jvm->layout, HS_F_thread_lock_stack);
 }
 
-struct hs_err *hs_lock_owner(struct hs_jvm *jvm, hs_addr object, struct hs_lock_owner *ret)
+/** By the mark word. */
+static struct hs_err *owner_of_object(struct hs_jvm *jvm, hs_addr object, struct hs_lock_owner *ret)
 {
 	struct hs_lock_owner owner = {0};
 	struct hs_err *err;
@@ -482,6 +503,17 @@ struct hs_err *hs_lock_owner(struct hs_jvm *jvm, hs_addr object, struct hs_lock_
 	default:
 		break;
 	}
+	*ret = owner;
+	return err;
+}
+
+struct hs_err *hs_lock_owner(struct hs_jvm *jvm, hs_addr object, hs_addr monitor,
+                             struct hs_lock_owner *ret)
+{
+	struct hs_lock_owner owner = {.monitor = monitor};
+	struct hs_err *err = monitor ? owner_of_monitor(jvm, object, &owner)
+	                             : owner_of_object(jvm, object, &owner);
+
 	if (err)
 		return hs_err_wrap(err, "lock of object 0x%" PRIx64, object);
 	*ret = owner;

@@ -77,7 +77,7 @@ uint32_t hs_lock_resource(struct hs_jvm *jvm, enum hs_resource_kind kind, hs_add
 		struct hs_lock_object *lock = hs_vec_push(jvm->arena, &index->objects);
 
 		if (lock)
-			*lock = (struct hs_lock_object){object, resource};
+			*lock = (struct hs_lock_object){.object = object, .resource = resource};
 	}
 	return resource;
 }
@@ -255,14 +255,24 @@ static void set_monitor_source(struct hs_jvm *jvm, const struct hs_jthread *jthr
 
 /** Resource that a thread in monitor enter waits for. */
 static uint32_t entered_resource(struct hs_jvm *jvm, const struct hs_jthread *jthread,
-                                 hs_addr object)
+                                 hs_addr object, enum hs_certainty *certainty)
 {
-	const struct hs_pending_class *class = hs_class_of_init_lock(jvm, object);
+	const struct hs_pending_class *class =
+		hs_class_of_wait(jvm, jthread, object, false, certainty);
 
+	if (!class)
+		return hs_monitor_resource(jvm, object);
 	// The initializing thread itself takes the init lock again to finish: an ordinary lock.
-	if (class && class->init_thread == jthread->addr)
-		return plain_monitor(jvm, object);
-	return hs_monitor_resource(jvm, object);
+	return class->init_thread == jthread->addr ? plain_monitor(jvm, object)
+	                                           : hs_class_resource(jvm, class);
+}
+
+/** The lock of a resource is best read from the monitor that a thread waits for. */
+static void set_monitor(struct hs_jvm *jvm, uint32_t resource, hs_addr monitor)
+{
+	hs_vec_each (lock, &jvm->lock_index->objects)
+		if (lock->resource == resource)
+			lock->monitor = monitor;
 }
 
 static struct hs_err *add_enter_wait(struct hs_jvm *jvm, const struct hs_jthread *jthread,
@@ -280,12 +290,12 @@ static struct hs_err *add_enter_wait(struct hs_jvm *jvm, const struct hs_jthread
 		                  monitor);
 	struct hs_edge edge = {
 		.thread = jthread->thread,
-		.resource = entered_resource(jvm, jthread, object),
 		.frame = wait_frame(jvm, jthread->thread, object),
-		.certainty = HS_READ,
 	};
+	edge.resource = entered_resource(jvm, jthread, object, &edge.certainty);
 	if (edge.resource == HS_NONE)
 		return hs_err_oom();
+	set_monitor(jvm, edge.resource, monitor);
 	hs_set_class_wait_state(jvm, edge.thread, edge.resource);
 	set_monitor_source(jvm, jthread, pending, &edge);
 	hs_snapshot_add_wait(jvm->snapshot, &edge);
@@ -356,7 +366,7 @@ static struct hs_err *add_notify_wait(struct hs_jvm *jvm, const struct hs_jthrea
 		resource->label = hs_arena_printf(jvm->arena, "a notify() on the %s @%" PRIx64,
 		                                  klass->external_name, object);
 	set_monitor_source(jvm, jthread, false, &edge);
-	const struct hs_jthread *joined = hs_jthread_by_oop(jvm, object);
+	const struct hs_jthread *joined = hs_jthread_of_object(jvm, object);
 	if (joined && joined->thread != HS_NONE &&
 	    runs_method(jvm, jthread->thread, "java.lang.Thread", "join"))
 		add_join(jvm, joined, object, &edge);
@@ -366,13 +376,13 @@ static struct hs_err *add_notify_wait(struct hs_jvm *jvm, const struct hs_jthrea
 
 /** The VM waits in an init lock until the initialization that another thread runs is over. */
 static void add_init_wait(struct hs_jvm *jvm, const struct hs_jthread *jthread,
-                          const struct hs_pending_class *class)
+                          const struct hs_pending_class *class, enum hs_certainty certainty)
 {
 	struct hs_edge edge = {
 		.thread = jthread->thread,
 		.resource = hs_class_resource(jvm, class),
 		.frame = hs_java_top_frame(jvm, jthread->thread),
-		.certainty = HS_READ,
+		.certainty = certainty,
 	};
 
 	if (edge.resource == HS_NONE)
@@ -398,10 +408,12 @@ static struct hs_err *add_waiting(struct hs_jvm *jvm, const struct hs_jthread *j
 	if (!object)
 		return hs_err_new(HS_ERR_BAD_DATA, "ObjectMonitor 0x%" PRIx64 " has no object",
 		                  jthread->waiting_monitor);
-	const struct hs_pending_class *class = hs_class_of_init_lock(jvm, object);
+	enum hs_certainty certainty;
+	const struct hs_pending_class *class =
+		hs_class_of_wait(jvm, jthread, object, true, &certainty);
 	if (!class)
 		return add_notify_wait(jvm, jthread, object);
-	add_init_wait(jvm, jthread, class);
+	add_init_wait(jvm, jthread, class, certainty);
 	return NULL;
 }
 
@@ -448,7 +460,7 @@ static struct hs_err *add_hold(struct hs_jvm *jvm, const struct hs_lock_object *
 	struct hs_lock_owner owner;
 	struct hs_err *err;
 
-	err = hs_lock_owner(jvm, lock->object, &owner);
+	err = hs_lock_owner(jvm, lock->object, lock->monitor, &owner);
 	if (err)
 		return err;
 	if (owner.unknown)

@@ -24,8 +24,8 @@ static void set_debug_info(const struct hs_blob *blob, const struct hs_record *r
 {
 	const struct hs_layout *layout = &record->jvm->layout;
 	bool apart = hs_layout_has(layout, HS_F_nmethod_immutable_data);
-	hs_addr base = apart ? (hs_addr)hs_record_int(record, HS_F_nmethod_immutable_data)
-	                     : blob->addr;
+	hs_addr base =
+		apart ? (hs_addr)hs_record_int(record, HS_F_nmethod_immutable_data) : blob->addr;
 
 	nm->pcs = base + (hs_addr)hs_record_int(record, HS_F_nmethod_scopes_pcs_offset);
 	if (hs_layout_has(layout, HS_F_nmethod_scopes_data_begin)) // 11..22
@@ -34,8 +34,8 @@ static void set_debug_info(const struct hs_blob *blob, const struct hs_record *r
 		nm->scopes = base + (hs_addr)hs_record_int(record, HS_F_nmethod_scopes_data_offset);
 	if (!apart) { // scopes data, PcDescs, dependencies
 		nm->scopes_end = nm->pcs;
-		nm->pcs_end = base +
-		              (hs_addr)hs_record_int(record, HS_F_nmethod_dependencies_offset);
+		nm->pcs_end =
+			base + (hs_addr)hs_record_int(record, HS_F_nmethod_dependencies_offset);
 		return;
 	}
 	// PcDescs, scopes data, (speculations), end
@@ -49,8 +49,8 @@ static void set_tables(const struct hs_blob *blob, const struct hs_record *recor
 	const struct hs_layout *layout = &record->jvm->layout;
 
 	if (hs_layout_has(layout, HS_F_nmethod_metadata_offset)) { // 8..22
-		nm->metadata = blob->addr +
-		               (hs_addr)hs_record_int(record, HS_F_nmethod_metadata_offset);
+		nm->metadata =
+			blob->addr + (hs_addr)hs_record_int(record, HS_F_nmethod_metadata_offset);
 		nm->metadata_end = blob->end;
 	} else { // 24+: relocations, then metadata
 		hs_addr data = (hs_addr)hs_record_int(record, HS_F_blob_mutable_data);
@@ -186,7 +186,8 @@ static struct hs_err *table_entry(struct hs_jvm *jvm, hs_addr start, hs_addr end
 		return NULL;
 	}
 	if ((uint64_t)index * 8 > end - start)
-		return hs_err_new(HS_ERR_BAD_DATA, "index %" PRIu32 " is outside of its table", index);
+		return hs_err_new(HS_ERR_BAD_DATA, "index %" PRIu32 " is outside of its table",
+		                  index);
 	return hs_target_read_u64(jvm->target, start + (uint64_t)(index - 1) * 8, ret);
 }
 

@@ -15,14 +15,14 @@ enum {
 
 /** All addresses are of the target; each range is sane (start <= end, at most 64 MiB). */
 struct hs_nmethod {
-	hs_addr method; /**< Method * */
-	uint8_t tier;   /**< compilation level, 0 for a native wrapper */
-	hs_addr pcs, pcs_end;           /**< PcDesc array, ascending by pc */
-	hs_addr scopes, scopes_end;     /**< compressed debug information */
-	hs_addr metadata, metadata_end; /**< Method * by index - 1 */
-	hs_addr oops, oops_end;         /**< constants by index - 1 */
+	hs_addr method;                      /**< Method * */
+	uint8_t tier;                        /**< compilation level, 0 for a native wrapper */
+	hs_addr pcs, pcs_end;                /**< PcDesc array, ascending by pc */
+	hs_addr scopes, scopes_end;          /**< compressed debug information */
+	hs_addr metadata, metadata_end;      /**< Method * by index - 1 */
+	hs_addr oops, oops_end;              /**< constants by index - 1 */
 	hs_addr deopt[HS_NMETHOD_DEOPT_PCS]; /**< return pcs of a deoptimized frame; 0: none */
-	int64_t orig_pc_offset; /**< of the original pc, from the unextended sp */
+	int64_t orig_pc_offset;              /**< of the original pc, from the unextended sp */
 };
 
 /** One PcDesc. */

@@ -58,9 +58,9 @@ static struct hs_err *klass_address(struct hs_jvm *jvm, hs_addr oop, hs_addr *re
 		return NULL;
 	}
 	if (jvm->compressed_klass) {
-		err = hs_target_read_u32(
-			jvm->target, oop + hs_layout_offset(layout, HS_F_oop_narrow_klass),
-			&narrow);
+		err = hs_target_read_u32(jvm->target,
+		                         oop + hs_layout_offset(layout, HS_F_oop_narrow_klass),
+		                         &narrow);
 		if (!err)
 			*ret = jvm->narrow_klass_base +
 			       ((uint64_t)narrow << jvm->narrow_klass_shift);
@@ -143,8 +143,8 @@ struct hs_err *hs_oop_load_handle(struct hs_jvm *jvm, hs_addr base, enum hs_fiel
 
 struct hs_err *hs_oop_mark(struct hs_jvm *jvm, hs_addr oop, uint64_t *ret)
 {
-	return hs_target_read_u64(jvm->target,
-	                          oop + hs_layout_offset(&jvm->layout, HS_F_oop_mark), ret);
+	return hs_target_read_u64(jvm->target, oop + hs_layout_offset(&jvm->layout, HS_F_oop_mark),
+	                          ret);
 }
 
 struct hs_err *hs_oop_klass(struct hs_jvm *jvm, hs_addr oop, const struct hs_klass **ret)

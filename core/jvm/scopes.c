@@ -7,13 +7,13 @@
 #include <stdio.h>
 
 enum {
-	STREAM_BYTES = 4096,    /**< largest list of monitors, locals or objects that is decoded */
-	SCOPE_BYTES = 64,       /**< a ScopeDesc is six numbers of at most five bytes */
+	STREAM_BYTES = 4096, /**< largest list of monitors, locals or objects that is decoded */
+	SCOPE_BYTES = 64,    /**< a ScopeDesc is six numbers of at most five bytes */
 	PAGE_BYTES = 4096,
-	MAX_VALUE_DEPTH = 32,   /**< objects in fields of objects */
-	MAX_VALUES = 4096,      /**< values of one list, fields of objects included */
-	MAX_POOL = 256,         /**< objects of one pool */
-	MAX_BCI = UINT16_MAX,   /**< code length is a u2 (JVMS 4.7.3) */
+	MAX_VALUE_DEPTH = 32, /**< objects in fields of objects */
+	MAX_VALUES = 4096,    /**< values of one list, fields of objects included */
+	MAX_POOL = 256,       /**< objects of one pool */
+	MAX_BCI = UINT16_MAX, /**< code length is a u2 (JVMS 4.7.3) */
 };
 
 /** Tags of DebugInfoReadStream (debugInfo.cpp). */
@@ -63,8 +63,8 @@ static struct hs_err *decoder_seek(struct decoder *d, uint32_t offset, size_t ma
 	uint64_t size = d->nm->scopes_end - d->nm->scopes;
 
 	if (offset >= size)
-		return hs_err_new(HS_ERR_BAD_DATA, "scope offset %" PRIu32 " is outside of its data",
-		                  offset);
+		return hs_err_new(HS_ERR_BAD_DATA,
+		                  "scope offset %" PRIu32 " is outside of its data", offset);
 	hs_addr addr = d->nm->scopes + offset;
 	size_t len = size - offset < max ? (size_t)(size - offset) : max;
 	err = hs_target_read(d->jvm->target, addr, d->bytes, len);
@@ -81,8 +81,9 @@ static struct hs_err *decoder_seek(struct decoder *d, uint32_t offset, size_t ma
 
 static struct hs_err *decoder_check(const struct decoder *d)
 {
-	return d->in.failed ? hs_err_new(HS_ERR_BAD_DATA, "debug information of compiled code at "
-	                                                  "0x%" PRIx64 " is cut or too long",
+	return d->in.failed ? hs_err_new(HS_ERR_BAD_DATA,
+	                                 "debug information of compiled code at "
+	                                 "0x%" PRIx64 " is cut or too long",
 	                                 d->nm->scopes)
 	                    : NULL;
 }
@@ -236,7 +237,7 @@ static struct hs_err *read_monitors(struct decoder *d, uint32_t offset, struct h
 	if (!monitors)
 		return hs_err_oom();
 	for (uint32_t i = n; i-- > 0;) { // written outermost first
-		hs_u5_next(&d->in); // Location of the BasicLock
+		hs_u5_next(&d->in);      // Location of the BasicLock
 		read_value(d, 0, &monitors[i].owner);
 		monitors[i].is_eliminated = hs_u5_byte(&d->in);
 	}
@@ -320,8 +321,7 @@ static struct hs_err *set_method_scope(struct hs_jvm *jvm, const struct hs_nmeth
 	err = hs_method_get(jvm, nm->method, &scope->method);
 	if (err)
 		return err;
-	scope->location =
-		hs_method_location(jvm, scope->method, HS_FRAME_COMPILED, nm->tier, -1);
+	scope->location = hs_method_location(jvm, scope->method, HS_FRAME_COMPILED, nm->tier, -1);
 	if (!scope->location)
 		return hs_err_oom();
 	site->scopes = scope;

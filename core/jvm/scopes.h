@@ -22,9 +22,10 @@ enum hs_scope_value_kind {
 /** Where compiled code keeps an object. */
 struct hs_scope_value {
 	enum hs_scope_value_kind kind;
-	bool is_narrow;  /**< HS_SCOPE_STACK, HS_SCOPE_REGISTER: a compressed oop */
-	uint32_t where;  /**< HS_SCOPE_STACK: bytes from the unextended sp; HS_SCOPE_REGISTER: VMReg */
-	hs_addr oop;     /**< HS_SCOPE_OOP: the object; HS_SCOPE_SCALAR: the mirror of its class */
+	bool is_narrow; /**< HS_SCOPE_STACK, HS_SCOPE_REGISTER: a compressed oop */
+	uint32_t where; /**< HS_SCOPE_STACK: bytes from the unextended sp; HS_SCOPE_REGISTER: VMReg
+	                 */
+	hs_addr oop;    /**< HS_SCOPE_OOP: the object; HS_SCOPE_SCALAR: the mirror of its class */
 };
 
 struct hs_scope_monitor {
@@ -36,7 +37,7 @@ struct hs_scope_monitor {
 struct hs_scope {
 	struct hs_method *method;
 	const struct hs_location *location;
-	uint32_t locals; /**< offset of the list of locals; 0: none */
+	uint32_t locals;                         /**< offset of the list of locals; 0: none */
 	const struct hs_scope_monitor *monitors; /**< innermost first */
 	size_t num_monitors;
 };

@@ -96,7 +96,7 @@ struct reader {
 	struct hs_target *target;
 	struct hs_arena *arena;
 	struct hs_vmstructs *vm;
-	struct hs_map64 strings; // address → copy: type names repeat
+	struct hs_map64 strings;       // address → copy: type names repeat
 	uint64_t symbols[NUM_SYMBOLS]; // addresses, then the values at them
 	hs_addr window_addr;
 	size_t window_len;
@@ -253,8 +253,7 @@ static struct hs_err *dynamic_find(struct reader *reader, const struct hs_module
 	bool has_bias = false;
 	hs_addr addr = 0;
 
-	struct hs_err *err =
-		hs_target_read(reader->target, module->start, &header, sizeof(header));
+	struct hs_err *err = hs_target_read(reader->target, module->start, &header, sizeof(header));
 	if (err)
 		return err;
 	if (memcmp(header.e_ident, ELFMAG, SELFMAG) || header.e_ident[EI_CLASS] != ELFCLASS64 ||
@@ -320,8 +319,8 @@ static struct hs_err *symbols_find(struct reader *reader, const struct hs_module
 {
 	bool has_file = module->fd >= 0 && module->state == HS_MODULE_OK;
 
-	struct hs_err *err = has_file ? symbols_from_file(reader, module)
-	                              : symbols_from_memory(reader, module);
+	struct hs_err *err =
+		has_file ? symbols_from_file(reader, module) : symbols_from_memory(reader, module);
 	if (err)
 		return hs_err_wrap(err, "%s", module->path);
 	for (size_t i = 0; i < NUM_SYMBOLS; i++) {
@@ -336,8 +335,8 @@ static struct hs_err *symbols_find(struct reader *reader, const struct hs_module
 static struct hs_err *symbols_load(struct reader *reader)
 {
 	for (size_t i = 0; i < NUM_SYMBOLS; i++) {
-		struct hs_err *err = hs_target_read_u64(reader->target, reader->symbols[i],
-		                                        &reader->symbols[i]);
+		struct hs_err *err =
+			hs_target_read_u64(reader->target, reader->symbols[i], &reader->symbols[i]);
 		if (err)
 			return hs_err_wrap(err, "%s%s", symbol_prefix, symbol_names[i]);
 	}

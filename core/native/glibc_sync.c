@@ -176,10 +176,12 @@ void hs_sync_classify(const struct hs_frame *frames, uint32_t num_frames, struct
 		site.api_function = function;
 		if (!strcmp(plain_name(function), lll_private))
 			lll_frame = i;
-		if (site.call == HS_SYNC_NONE) {
-			site.call = hs_sync_call_of(function);
-			if (site.call != HS_SYNC_NONE)
-				site.frame = i;
+		enum hs_sync_call call = hs_sync_call_of(function);
+		// libstdc++ uses syscall(3) where libc has the instruction inline.
+		if (call != HS_SYNC_NONE &&
+		    (site.call == HS_SYNC_NONE || site.call == HS_SYNC_SYSCALL)) {
+			site.call = call;
+			site.frame = i;
 		}
 	}
 	// libc takes its private locks itself, also in the functions of the table.

@@ -41,17 +41,22 @@ static const struct hs_frame *caller_frame(const struct lock_wait *wait)
 	return wait->site.caller == HS_NONE ? NULL : &wait->frames[wait->site.caller];
 }
 
-/** HotSpot's own parking: jvm/ reads those waits from the VM's structures, with more meaning. */
-static bool is_called_by_hotspot(const struct lock_wait *wait)
+static bool is_called_from(const struct lock_wait *wait, const char *library)
 {
 	const struct hs_frame *caller = caller_frame(wait);
 	const char *module = caller ? caller->location->module : NULL;
 	const char *slash = module ? strrchr(module, '/') : NULL;
 
-	if (!caller)
+	return slash && strcmp(slash + 1, library) == 0;
+}
+
+/** HotSpot's own parking: jvm/ reads those waits from the VM's structures, with more meaning. */
+static bool is_called_by_hotspot(const struct lock_wait *wait)
+{
+	if (!caller_frame(wait))
 		return wait->collector->snapshot->threads.items[wait->thread].kind !=
 		       HS_THREAD_NATIVE;
-	return slash && !strcmp(slash + 1, "libjvm.so");
+	return is_called_from(wait, "libjvm.so");
 }
 
 /** "pthread mutex 0x55d2c0 (lock_a in deadlock)". */
@@ -290,12 +295,11 @@ static void add_rwlock(const struct lock_wait *wait, const struct hs_sync_rwlock
 static uint32_t add_ownerless(const struct lock_wait *wait, enum hs_resource_kind kind,
                               const char *what, hs_addr addr, enum hs_certainty certainty)
 {
-	bool is_new;
-	uint32_t resource = resource_for(wait, kind, addr, &is_new);
+	uint32_t resource = resource_for(wait, kind, addr, NULL);
 
 	if (resource == HS_NONE)
 		return resource;
-	if (is_new)
+	if (!hs_snapshot_resource(wait->collector->snapshot, resource)->label)
 		set_label(wait, resource, label(wait, what, addr));
 	add_wait(wait, resource, certainty, false);
 	return resource;
@@ -411,32 +415,45 @@ static void resolve_by_layout(const struct lock_wait *wait)
 		add_ownerless(wait, HS_RES_FUTEX, "futex", wait->futex.word, HS_READ);
 }
 
-/** The frame in which a thread runs the function of a pthread_once(), HS_NONE: it does not. */
-static uint32_t once_frame(const struct hs_thread *thread)
+/**
+ * The frame in which @p thread runs what @p wait waits for: the function given to pthread_once(),
+ * or the one with the C++ static that the waiter has called too. HS_NONE: it does not.
+ */
+static uint32_t running_frame(const struct lock_wait *wait, const struct hs_thread *thread)
 {
+	const struct hs_frame *caller = caller_frame(wait);
 	struct hs_sync_site site;
 
 	hs_sync_classify(thread->frames, thread->num_frames, &site);
-	if (site.call == HS_SYNC_ONCE) // it waits for another thread's
+	if (site.call == wait->site.call) // it waits for another thread, too
 		return HS_NONE;
 	for (uint32_t i = 1; i < thread->num_frames; i++) {
-		const char *function = thread->frames[i].location->function;
-		if (function && hs_sync_call_of(function) == HS_SYNC_ONCE)
+		const struct hs_location *location = thread->frames[i].location;
+
+		if (!location->function)
+			continue;
+		if (wait->site.call == HS_SYNC_ONCE
+		            ? hs_sync_call_of(location->function) == HS_SYNC_ONCE
+		            : caller && caller->location->function &&
+		                      !strcmp(caller->location->function, location->function))
 			return i;
 	}
 	return HS_NONE;
 }
 
-/** pthread_once_t does not say who runs its function: if one thread runs any, it is that one. */
-static void resolve_once(const struct lock_wait *wait)
+/** One-time initialization does not record who runs it: if only one thread can be, it is that. */
+static void resolve_once(const struct lock_wait *wait, const char *what)
 {
 	const struct hs_snapshot *snapshot = wait->collector->snapshot;
 	uint32_t runner = HS_NONE, frame = HS_NONE;
-	uint32_t resource =
-		add_ownerless(wait, HS_RES_FUTEX, "pthread_once_t", wait->futex.word, HS_READ);
+	bool is_new;
+	uint32_t resource = resource_for(wait, HS_RES_FUTEX, wait->futex.word, &is_new);
 
+	add_ownerless(wait, HS_RES_FUTEX, what, wait->futex.word, HS_READ);
+	if (!is_new) // the first waiter has looked for the runner
+		return;
 	for (size_t i = 0; i < snapshot->threads.len; i++) {
-		uint32_t found = once_frame(&snapshot->threads.items[i]);
+		uint32_t found = running_frame(wait, &snapshot->threads.items[i]);
 		if (found == HS_NONE)
 			continue;
 		if (runner != HS_NONE)
@@ -451,14 +468,15 @@ static void resolve_once(const struct lock_wait *wait)
 		.resource = resource,
 		.frame = frame,
 		.certainty = HS_INFERRED,
-		.read_from = "the only thread with pthread_once() on its stack",
+		.read_from = "the only thread whose stack shows that initialization",
 	};
 	hs_snapshot_add_hold(wait->collector->snapshot, &edge);
 }
 
 static void resolve(const struct lock_wait *wait)
 {
-	if (resolve_join(wait))
+	// The first thread of every JVM is its launcher, which waits for "main" to end: no news.
+	if (is_called_from(wait, "libjli.so") || resolve_join(wait))
 		return;
 	if (wait->site.call != HS_SYNC_MUTEX && is_called_by_hotspot(wait))
 		return;
@@ -481,11 +499,10 @@ static void resolve(const struct lock_wait *wait)
 		resolve_barrier(wait);
 		break;
 	case HS_SYNC_ONCE:
-		resolve_once(wait);
+		resolve_once(wait, "pthread_once_t");
 		break;
 	case HS_SYNC_GUARD:
-		add_ownerless(wait, HS_RES_FUTEX, "initialization of a C++ static",
-		              wait->futex.word, HS_READ);
+		resolve_once(wait, "initialization of a C++ static");
 		break;
 	case HS_SYNC_LIBC_LOCK:
 		resolve_libc_lock(wait, HS_READ);

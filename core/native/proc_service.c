@@ -73,7 +73,8 @@ static const char *copied_struct(const char *field)
 
 /**
  * Is it safe to give this field to libthread_db? What it fetches from a copied structure must lie
- * inside. It fetches elements 0 and 1, and its check of the index is off by one (fetch-value.c).
+ * inside. Of fields of struct pthread it fetches elements 0 and 1, and its check of the index is
+ * off by one (td_thr_get_info.c, fetch-value.c).
  */
 static bool field_is_sane(struct ps_prochandle *ph, const char *field,
                           const struct hs_db_field *value)
@@ -96,7 +97,7 @@ static bool field_is_sane(struct ps_prochandle *ph, const char *field,
 	else if (value->bits > FETCHED_BITS_MAX) // only its address is ever taken
 		return true;
 	else
-		len = value->bits / 8 * 2;
+		len = value->bits / 8 * (starts_with(field, "pthread_") ? 2 : 1);
 	return len <= size && value->offset <= size - len;
 }
 

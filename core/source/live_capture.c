@@ -19,6 +19,17 @@
 #include <sys/uio.h>
 #include <time.h>
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HS_CAPTURE_ASAN 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define HS_CAPTURE_ASAN 1
+#endif
+#ifdef HS_CAPTURE_ASAN
+#include <sanitizer/asan_interface.h>
+#endif
+
 enum {
 	MILLISECOND = 1000000,             /**< ns */
 	STOP_LIMIT = 50 * MILLISECOND,     /**< for all threads to stop, from the first interrupt */
@@ -26,10 +37,11 @@ enum {
 	STALLED = 5 * MILLISECOND,         /**< without one more stop: look what the rest does */
 	POLL_LEAST = 50000,                /**< ns between two looks at the rest */
 	POLL_MOST = 1 * MILLISECOND,
-	LOOK_AT = 64,                      /**< threads whose state is looked at in one go */
+	LOOK_AT = 64, /**< threads whose state is looked at in one go */
 	NEW_THREAD_ROUNDS = 4,
 	WATCH_ROUNDS = 3,
-	ATTACH_SECONDS = 3, /**< before an attach that does not return is given up */
+	ATTACH_SECONDS = 1,          /**< before an attach that does not return is given up, and */
+	ATTACHES_PER_SECOND = 20000, /**< time for the number of threads */
 	REALTIME_PRIORITY = 50,
 };
 
@@ -62,6 +74,15 @@ static void hurry(void)
 		(void)setpriority(PRIO_PROCESS, 0, PRIO_MIN);
 }
 
+/** A cancelled thread leaves its frames without a return: AddressSanitizer has to be told. */
+static void frames_are_left(void *unused)
+{
+	(void)unused;
+#ifdef HS_CAPTURE_ASAN
+	__asan_handle_no_return();
+#endif
+}
+
 /**
  * Attach to tasks [first, num) without stopping them. While a thread of the target is in execve(),
  * PTRACE_SEIZE waits for it, and execve() may wait for threads that we have attached to already:
@@ -71,6 +92,7 @@ static void seize(struct hs_live_tasks *tasks, size_t first)
 {
 	int old;
 
+	pthread_cleanup_push(frames_are_left, NULL);
 	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &old);
 	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &old);
 	for (size_t i = first; i < tasks->num; i++) {
@@ -85,6 +107,7 @@ static void seize(struct hs_live_tasks *tasks, size_t first)
 	}
 	pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &old);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
+	pthread_cleanup_pop(0);
 }
 
 /** A thread in an uninterruptible sleep would not stop, nor could it be detached from. */
@@ -233,7 +256,9 @@ static size_t collect_once(struct hs_live_tasks *tasks)
 static void let_run(int64_t ns)
 {
 	const struct timespec ts = {
-		.tv_nsec = ns < POLL_LEAST ? POLL_LEAST : ns > POLL_MOST ? POLL_MOST : ns,
+		.tv_nsec = ns < POLL_LEAST  ? POLL_LEAST
+	                   : ns > POLL_MOST ? POLL_MOST
+	                                    : ns,
 	};
 
 	clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, NULL);
@@ -407,7 +432,7 @@ static bool wait_done(struct hs_live_capture *capture)
 	bool done;
 
 	clock_gettime(CLOCK_MONOTONIC, &limit);
-	limit.tv_sec += ATTACH_SECONDS;
+	limit.tv_sec += ATTACH_SECONDS + (time_t)(capture->live->tasks.num / ATTACHES_PER_SECOND);
 	pthread_mutex_lock(&capture->mutex);
 	while (capture->phase != PHASE_DONE) {
 		if (pthread_cond_timedwait(&capture->changed, &capture->mutex, &limit) == ETIMEDOUT)
@@ -447,11 +472,10 @@ struct hs_err *hs_live_capture_stop(struct hs_live *live, bool keep_stopped)
 	err = capture->err;
 	// Cancelled, or so late that nobody held the process for us.
 	if (result == PTHREAD_CANCELED || (!err && keep_stopped))
-		err = hs_err_os(
-			EBUSY,
-			"process %d could not be attached to and stopped within %d s (is it "
-			"in execve()?); try again, or use --no-stop",
-			live->pid, ATTACH_SECONDS);
+		err = hs_err_os(EBUSY,
+		                "process %d could not be attached to and stopped in time (is it in "
+		                "execve()?); try again, or use --no-stop",
+		                live->pid);
 	capture_destroy(capture);
 	return err;
 }

@@ -239,7 +239,7 @@ static int yama_scope(void)
 static bool may_ptrace_others(void)
 {
 	char status[STATUS_TEXT];
-	uint64_t effective;
+	uint64_t effective = 0;
 
 	return hs_live_read_text(AT_FDCWD, "/proc/self/status", status, sizeof(status)) > 0 &&
 	       hs_proc_text_status(status, "CapEff", 16, &effective) &&

@@ -11,7 +11,7 @@
 
 enum {
 	MAX_MODULES = 16384,
-	MAX_SCAN = 4096, // mappings from the first one of an image to its last
+	MAX_SCAN = 1024, // mappings from the first one of an image to its last
 };
 
 static const char deleted_suffix[] = " (deleted)";

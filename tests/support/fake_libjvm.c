@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** @file Fake libjvm: tables as vmStructs.cpp compiles to, in a fake target. */
 
-#define _GNU_SOURCE
 #include "tests/support/fake_libjvm.h"
 
 #include <elf.h>
@@ -29,26 +28,26 @@ static const struct {
 	const char *name;
 	uint64_t value;
 } symbols[FAKE_LIBJVM_SYMBOLS] = {
-	{"gHotSpotVMStructs",                         0            },
-	{"gHotSpotVMStructEntryTypeNameOffset",       0            },
-	{"gHotSpotVMStructEntryFieldNameOffset",      8            },
-	{"gHotSpotVMStructEntryTypeStringOffset",     16           },
-	{"gHotSpotVMStructEntryIsStaticOffset",       24           },
-	{"gHotSpotVMStructEntryOffsetOffset",         32           },
-	{"gHotSpotVMStructEntryAddressOffset",        40           },
-	{"gHotSpotVMStructEntryArrayStride",          STRUCT_STRIDE},
-	{"gHotSpotVMTypes",                           0            },
-	{"gHotSpotVMTypeEntryTypeNameOffset",         0            },
-	{"gHotSpotVMTypeEntrySizeOffset",             32           },
-	{"gHotSpotVMTypeEntryArrayStride",            NAMED_STRIDE },
-	{"gHotSpotVMIntConstants",                    0            },
-	{"gHotSpotVMIntConstantEntryNameOffset",      0            },
-	{"gHotSpotVMIntConstantEntryValueOffset",     8            },
-	{"gHotSpotVMIntConstantEntryArrayStride",     CONST_STRIDE },
-	{"gHotSpotVMLongConstants",                   0            },
-	{"gHotSpotVMLongConstantEntryNameOffset",     0            },
-	{"gHotSpotVMLongConstantEntryValueOffset",    8            },
-	{"gHotSpotVMLongConstantEntryArrayStride",    CONST_STRIDE },
+	{"gHotSpotVMStructs",                      0            },
+	{"gHotSpotVMStructEntryTypeNameOffset",    0            },
+	{"gHotSpotVMStructEntryFieldNameOffset",   8            },
+	{"gHotSpotVMStructEntryTypeStringOffset",  16           },
+	{"gHotSpotVMStructEntryIsStaticOffset",    24           },
+	{"gHotSpotVMStructEntryOffsetOffset",      32           },
+	{"gHotSpotVMStructEntryAddressOffset",     40           },
+	{"gHotSpotVMStructEntryArrayStride",       STRUCT_STRIDE},
+	{"gHotSpotVMTypes",                        0            },
+	{"gHotSpotVMTypeEntryTypeNameOffset",      0            },
+	{"gHotSpotVMTypeEntrySizeOffset",          32           },
+	{"gHotSpotVMTypeEntryArrayStride",         NAMED_STRIDE },
+	{"gHotSpotVMIntConstants",                 0            },
+	{"gHotSpotVMIntConstantEntryNameOffset",   0            },
+	{"gHotSpotVMIntConstantEntryValueOffset",  8            },
+	{"gHotSpotVMIntConstantEntryArrayStride",  CONST_STRIDE },
+	{"gHotSpotVMLongConstants",                0            },
+	{"gHotSpotVMLongConstantEntryNameOffset",  0            },
+	{"gHotSpotVMLongConstantEntryValueOffset", 8            },
+	{"gHotSpotVMLongConstantEntryArrayStride", CONST_STRIDE },
 };
 
 struct row {
@@ -168,44 +167,44 @@ static hs_addr static_word(struct hs_fake_libjvm *libjvm, uint64_t value)
 static void standard_fields(struct hs_fake_libjvm *libjvm)
 {
 	static const struct row rows[] = {
-		{"JVMFlag",         "_addr",                      "void*",            false, 0 },
-		{"JVMFlag",         "_name",                      "const char*",      false, 8 },
-		{"oopDesc",         "_mark",                      "markWord",         false, 0 },
-		{"oopDesc",         "_metadata._klass",           "Klass*",           false, 8 },
-		{"oopDesc",         "_metadata._compressed_klass", "narrowKlass",     false, 8 },
-		{"Symbol",          "_length",                    "u2",               false, 4 },
-		{"Symbol",          "_body",                      NULL,               false, 6 },
-		{"Klass",           "_layout_helper",             "jint",             false, 8 },
-		{"Klass",           "_name",                      "Symbol*",          false, 16},
-		{"Klass",           "_super",                     "Klass*",           false, 24},
-		{"Klass",           "_java_mirror",               "OopHandle",        false, 32},
-		{"Klass",           "_class_loader_data",         "ClassLoaderData*", false, 40},
-		{"Klass",           "_next_link",                 "Klass*",           false, 48},
-		{"InstanceKlass",   "_constants",                 "ConstantPool*",    false, 56},
-		{"InstanceKlass",   "_methods",                   "Array<Method*>*",  false, 72},
-		{"ClassLoaderData", "_class_loader",              "OopHandle",        false, 8 },
-		{"ClassLoaderData", "_klasses",                   "Klass*",           false, 16},
-		{"ClassLoaderData", "_next",                      "ClassLoaderData*", false, 24},
-		{"Array<u1>",       "_data",                      NULL,               false, 4 },
-		{"Array<u2>",       "_data",                      NULL,               false, 4 },
-		{"ConstantPool",    "_pool_holder",               "InstanceKlass*",   false, 8 },
-		{"ConstantPool",    "_source_file_name_index",    "u2",               false, 16},
-		{"Method",          "_constMethod",               "ConstMethod*",     false, 8 },
-		{"Method",          "_access_flags",              "AccessFlags",      false, 16},
-		{"ConstMethod",     "_constants",                 "ConstantPool*",    false, 0 },
-		{"ConstMethod",     "_constMethod_size",          "int",              false, 8 },
-		{"ConstMethod",     "_code_size",                 "u2",               false, 12},
-		{"ConstMethod",     "_name_index",                "u2",               false, 14},
-		{"ConstMethod",     "_signature_index",           "u2",               false, 16},
-		{"OSThread",        "_thread_id",                 "pid_t",            false, 0 },
-		{"JavaThread",      "_osthread",                  "OSThread*",        false, 8 },
-		{"JavaThread",      "_anchor",                    "JavaFrameAnchor",  false, 16},
-		{"JavaThread",      "_saved_exception_pc",        "address",          false, 64},
-		{"JavaFrameAnchor", "_last_Java_sp",              "intptr_t*",        false, 0 },
-		{"JavaFrameAnchor", "_last_Java_pc",              "address",          false, 8 },
-		{"ObjectMonitor",   "_header",                    "markWord",         false, 0 },
-		{"ObjectMonitor",   "_object",                    NULL,               false, 8 },
-		{"ObjectMonitor",   "_owner",                     NULL,               false, 16},
+		{"JVMFlag",         "_addr",                       "void*",            false, 0 },
+		{"JVMFlag",         "_name",                       "const char*",      false, 8 },
+		{"oopDesc",         "_mark",                       "markWord",         false, 0 },
+		{"oopDesc",         "_metadata._klass",            "Klass*",           false, 8 },
+		{"oopDesc",         "_metadata._compressed_klass", "narrowKlass",      false, 8 },
+		{"Symbol",          "_length",                     "u2",               false, 4 },
+		{"Symbol",          "_body",                       NULL,               false, 6 },
+		{"Klass",           "_layout_helper",              "jint",             false, 8 },
+		{"Klass",           "_name",                       "Symbol*",          false, 16},
+		{"Klass",           "_super",                      "Klass*",           false, 24},
+		{"Klass",           "_java_mirror",                "OopHandle",        false, 32},
+		{"Klass",           "_class_loader_data",          "ClassLoaderData*", false, 40},
+		{"Klass",           "_next_link",                  "Klass*",           false, 48},
+		{"InstanceKlass",   "_constants",                  "ConstantPool*",    false, 56},
+		{"InstanceKlass",   "_methods",                    "Array<Method*>*",  false, 72},
+		{"ClassLoaderData", "_class_loader",               "OopHandle",        false, 8 },
+		{"ClassLoaderData", "_klasses",                    "Klass*",           false, 16},
+		{"ClassLoaderData", "_next",                       "ClassLoaderData*", false, 24},
+		{"Array<u1>",       "_data",                       NULL,               false, 4 },
+		{"Array<u2>",       "_data",                       NULL,               false, 4 },
+		{"ConstantPool",    "_pool_holder",                "InstanceKlass*",   false, 8 },
+		{"ConstantPool",    "_source_file_name_index",     "u2",               false, 16},
+		{"Method",          "_constMethod",                "ConstMethod*",     false, 8 },
+		{"Method",          "_access_flags",               "AccessFlags",      false, 16},
+		{"ConstMethod",     "_constants",                  "ConstantPool*",    false, 0 },
+		{"ConstMethod",     "_constMethod_size",           "int",              false, 8 },
+		{"ConstMethod",     "_code_size",                  "u2",               false, 12},
+		{"ConstMethod",     "_name_index",                 "u2",               false, 14},
+		{"ConstMethod",     "_signature_index",            "u2",               false, 16},
+		{"OSThread",        "_thread_id",                  "pid_t",            false, 0 },
+		{"JavaThread",      "_osthread",                   "OSThread*",        false, 8 },
+		{"JavaThread",      "_anchor",                     "JavaFrameAnchor",  false, 16},
+		{"JavaThread",      "_saved_exception_pc",         "address",          false, 64},
+		{"JavaFrameAnchor", "_last_Java_sp",               "intptr_t*",        false, 0 },
+		{"JavaFrameAnchor", "_last_Java_pc",               "address",          false, 8 },
+		{"ObjectMonitor",   "_header",                     "markWord",         false, 0 },
+		{"ObjectMonitor",   "_object",                     NULL,               false, 8 },
+		{"ObjectMonitor",   "_owner",                      NULL,               false, 16},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
@@ -358,8 +357,7 @@ static void make_image(struct hs_fake_libjvm *libjvm, uint8_t image[static IMAGE
 		.sh_link = 2,
 		.sh_entsize = sizeof(Elf64_Sym),
 	};
-	sections[2] = (Elf64_Shdr){
-		.sh_type = SHT_STRTAB, .sh_offset = STRTAB, .sh_size = strings};
+	sections[2] = (Elf64_Shdr){.sh_type = SHT_STRTAB, .sh_offset = STRTAB, .sh_size = strings};
 }
 
 void hs_fake_libjvm_set_symbol(struct hs_fake_libjvm *libjvm, const char *name, uint64_t value)

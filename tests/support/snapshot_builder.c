@@ -50,7 +50,7 @@ uint32_t sb_thread(struct hs_snapshot *s, const char *name, pid_t tid,
 			.kind = HS_FRAME_INTERPRETED,
 			.class_name = frames[i].class_name,
 			.method = frames[i].method,
-			.descriptor = "()V",
+			.descriptor = frames[i].descriptor ? frames[i].descriptor : "()V",
 			.file = frames[i].file,
 			.line = frames[i].line,
 			.bci = 1,
@@ -140,18 +140,18 @@ const struct hs_report *sb_report(struct hs_snapshot *s)
 struct hs_snapshot *sb_incident(void)
 {
 	static const struct sb_frame main_frames[] = {
-		{"java.lang.Class",               "forName0", NULL, -1},
-		{"java.lang.Class",                           "forName", "Class.java", 467},
-		{"boot.Boot$LaunchedClassLoader",                               "findClass", "Boot.java", 13},
-		{"java.lang.ClassLoader","loadClass", "ClassLoader.java", 592},
-		{"boot.Boot",                            "main", "Boot.java", 27},
-		{0},
+		{"java.lang.Class", "forName0", NULL, -1, NULL},
+		{"java.lang.Class",             "forName", "Class.java", 467, NULL},
+		{"boot.Boot$LaunchedClassLoader",             "findClass", "Boot.java", 13, NULL},
+		{"java.lang.ClassLoader", "loadClass", "ClassLoader.java", 592, NULL},
+		{"boot.Boot",     "main", "Boot.java", 27, NULL},
+		{0            },
 	};
 	static const struct sb_frame trace_frames[] = {
-		{"java.lang.Class", "forName0", NULL, -1},
-		{"boot.Boot",             "lambda$main$0", "Boot.java", 23},
-		{"java.lang.Thread",                 "run", "Thread.java", 840},
-		{0},
+		{"java.lang.Class", "forName0", NULL, -1, NULL},
+		{"boot.Boot",             "lambda$main$0", "Boot.java", 23, NULL},
+		{"java.lang.Thread",             "run", "Thread.java", 840, NULL},
+		{0      },
 	};
 	static const struct hs_loader_info loader = {
 		.class_name = "boot.Boot$LaunchedClassLoader",

@@ -15,6 +15,7 @@
 struct sb_frame {
 	const char *class_name, *method, *file;
 	int line;
+	const char *descriptor; /**< NULL: "()V" */
 };
 
 /** An empty snapshot of a core of a JVM. The caller destroys it. */

@@ -45,11 +45,11 @@ static void signature_is_stable(void **state)
 	(void)state;
 	struct hs_snapshot *a = sb_incident(), *b = sb_create();
 	static const struct sb_frame trace[] = {
-		{"boot.Boot",  "lambda$main$0", "Boot.java", 99},
+		{"boot.Boot",  "lambda$main$0", "Boot.java", 99, NULL},
                 {0}
         };
 	static const struct sb_frame main_frames[] = {
-		{"boot.Boot$LaunchedClassLoader", "findClass", "Boot.java", 77},
+		{"boot.Boot$LaunchedClassLoader", "findClass", "Boot.java", 77, NULL},
                 {0                   }
         };
 	uint32_t t = sb_thread(b, "dd-trace-processor", 7, trace);
@@ -96,9 +96,11 @@ static void transformer_on_the_stack(void **state)
 {
 	(void)state;
 	static const struct sb_frame frames[] = {
-		{"reactor.tools.agent.ReactorDebugAgent$1", "transform", "R.java", 97},
-		{"sun.instrument.TransformerManager",                                 "transform", "T.java", 188},
-		{0					},
+		{"reactor.tools.agent.ReactorDebugAgent$1", "transform", "R.java", 97,
+	         "(Ljava/lang/ClassLoader;Ljava/lang/String;Ljava/lang/Class;"
+	         "Ljava/security/ProtectionDomain;[B)[B"},
+		{"sun.instrument.TransformerManager",                                 "transform", "T.java", 188, NULL},
+		{0  },
 	};
 	struct hs_snapshot *s = sb_incident();
 	uint32_t more = sb_thread(s, "more", 5, frames);

@@ -51,8 +51,8 @@ static void is_absent_without_libjvm(void **state)
 {
 	struct fixture *fixture = *state;
 
-	struct hs_err *err = hs_jvm_open(hs_fake_target(fixture->fake), fixture->snapshot,
-	                                 &fixture->jvm);
+	struct hs_err *err =
+		hs_jvm_open(hs_fake_target(fixture->fake), fixture->snapshot, &fixture->jvm);
 	assert_non_null(err);
 	assert_int_equal(hs_err_code(err), HS_ERR_ABSENT);
 }
@@ -209,7 +209,8 @@ static void uncolors_single_generation_zgc(void **state)
 	};
 
 	(void)state;
-	assert_int_equal(hs_oop_uncolor(&jvm, UINT64_C(1) << 43 | 0x1230), UINT64_C(1) << 44 | 0x1230);
+	assert_int_equal(hs_oop_uncolor(&jvm, UINT64_C(1) << 43 | 0x1230),
+	                 UINT64_C(1) << 44 | 0x1230);
 	assert_int_equal(hs_oop_uncolor(&jvm, 0), 0);
 	jvm.use_zgc = false;
 	assert_int_equal(hs_oop_uncolor(&jvm, 0x1230), 0x1230);

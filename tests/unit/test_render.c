@@ -99,9 +99,9 @@ static void contention(void **state)
 {
 	(void)state;
 	static const struct sb_frame frames[] = {
-		{"java.lang.Thread", "sleep", NULL, -1},
-		{"app.Cache",              "refresh", "Cache.java", 42},
-		{0                 },
+		{"java.lang.Thread", "sleep", NULL, -1, NULL},
+		{"app.Cache",              "refresh", "Cache.java", 42, NULL},
+		{0             },
 	};
 	struct hs_snapshot *s = sb_create();
 	uint32_t root = sb_thread(s, "refresher", 1, frames);

@@ -151,7 +151,8 @@ static void test_pointers(void **state)
 	expect(fixture, call(NR_CONNECT, 4, MEM, 16, 0, 0),
 	       "connect(4, {AF_INET, 127.0.0.1:8080}, 16)");
 	hs_fake_memory(fixture->fake, MEM, "\x01\x00/run/x\0zz", 11);
-	expect(fixture, call(NR_CONNECT, 4, MEM, 11, 0, 0), "connect(4, {AF_UNIX, \"/run/x\"}, 11)");
+	expect(fixture, call(NR_CONNECT, 4, MEM, 11, 0, 0),
+	       "connect(4, {AF_UNIX, \"/run/x\"}, 11)");
 	hs_fake_fill(fixture->fake, MEM, 0, 24);
 	hs_fake_u16(fixture->fake, MEM, 1);
 	expect(fixture, call(NR_FCNTL, 3, 7, MEM, 0, 0),
@@ -165,7 +166,8 @@ static void test_pointers(void **state)
 static void test_hostile(void **state)
 {
 	struct fixture *fixture = *state;
-	static const uint64_t values[] = {0, 1, 0x1000, UINT32_MAX, UINT64_MAX, UINT64_MAX - 7, 1ULL << 63};
+	static const uint64_t values[] = {
+		0, 1, 0x1000, UINT32_MAX, UINT64_MAX, UINT64_MAX - 7, 1ULL << 63};
 
 	hs_fake_fill(fixture->fake, MEM, 0xff, 4096);
 	for (long nr = -2; nr < 520; nr++) {
@@ -224,7 +226,8 @@ static void test_futex(void **state)
 	assert_false(hs_syscall_futex_wait(&fixture->syscalls, &lwp, &wait));
 	expect(fixture, call(NR_FUTEX, MEM, 128 | 4, 1, 7, MEM),
 	       "futex(0x10000 (word 2), FUTEX_CMP_REQUEUE_PRIVATE, 1, 7, 0x10000 (word 2))");
-	expect(fixture, call(NR_FUTEX, MEM, 0x77, 1, 0, 0), "futex(0x10000 (word 2), op 0x77, ...)");
+	expect(fixture, call(NR_FUTEX, MEM, 0x77, 1, 0, 0),
+	       "futex(0x10000 (word 2), op 0x77, ...)");
 
 	lwp = call(NR_FUTEX_WAIT, MEM, 2, UINT32_MAX, 2 | 128, 0);
 	expect(fixture, lwp, "futex_wait(0x10000 (word 2), 2, no timeout)");

@@ -27,9 +27,9 @@ static size_t encode(uint32_t value, unsigned bias, uint8_t out[static 5])
 }
 
 static const uint32_t samples[] = {
-	0,      1,      2,        63,         64,          190,        191,        192,
-	193,    255,    256,      12000,      12478,       12479,      12480,      65535,
-	799000, 799167, 51151000, 0x7ffffffe, 0x7fffffff,  0x80000000, 0xfffffffe, 0xffffffff,
+	0,      1,      2,        63,         64,         190,        191,        192,
+	193,    255,    256,      12000,      12478,      12479,      12480,      65535,
+	799000, 799167, 51151000, 0x7ffffffe, 0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff,
 };
 
 static void reads_what_was_written(void **state)
@@ -75,7 +75,12 @@ static void reads_signed(void **state)
 		uint8_t byte;
 		int32_t value;
 	} cases[] = {
-		{0, 0}, {1, -1}, {2, 1}, {3, -2}, {4, 2}, {191, -96},
+		{0,   0  },
+                {1,   -1 },
+                {2,   1  },
+                {3,   -2 },
+                {4,   2  },
+                {191, -96},
 	};
 	static const uint8_t minimum[] = {255, 252, 252, 252, 252};
 
@@ -138,9 +143,12 @@ static void never_reads_outside(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reads_what_was_written),  cmocka_unit_test(reads_known_bytes),
-		cmocka_unit_test(reads_signed),            cmocka_unit_test(stops_at_the_end),
-		cmocka_unit_test(end_marker_is_no_number), cmocka_unit_test(never_reads_outside),
+		cmocka_unit_test(reads_what_was_written),
+		cmocka_unit_test(reads_known_bytes),
+		cmocka_unit_test(reads_signed),
+		cmocka_unit_test(stops_at_the_end),
+		cmocka_unit_test(end_marker_is_no_number),
+		cmocka_unit_test(never_reads_outside),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

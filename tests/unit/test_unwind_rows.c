@@ -26,6 +26,13 @@
 #include "core/stack_walk.h"
 #include "tests/support/fake_target.h"
 
+/** Neither inlined nor cloned: the tests look for its name. */
+#if defined(__clang__)
+#define NO_CLONE __attribute__((__noinline__, __optnone__))
+#else
+#define NO_CLONE __attribute__((__noipa__))
+#endif
+
 // ---- rows by hand
 
 /** push %rbp; mov %rsp, %rbp: the rule of nearly every function with a frame pointer. */
@@ -273,7 +280,7 @@ static struct hs_regs regs_of(const ucontext_t *context)
 }
 
 /** Walk our own stack from here. */
-__attribute__((__noinline__)) static void walk_here(void)
+NO_CLONE static void walk_here(void)
 {
 	ucontext_t context;
 	struct hs_native *native;
@@ -306,7 +313,7 @@ __attribute__((__noinline__)) static void walk_here(void)
 	hs_native_close(native);
 }
 
-__attribute__((__noinline__)) static void level(int depth)
+NO_CLONE static void level(int depth)
 {
 	if (depth > 0)
 		level(depth - 1);
@@ -327,10 +334,14 @@ static void assert_as_backtrace(void)
 	for (size_t i = 0; i < own.snapshot->gaps.len; i++)
 		print_error("gap: %s\n", own.snapshot->gaps.items[i].reason);
 	assert_int_equal(own.snapshot->gaps.len, 0);
-	assert_int_equal(own.num, own.num_expected);
-	// The first pc is another place of walk_here().
+	assert_true(own.num > 1);
+	// The first pc is another place of walk_here(); a sanitizer puts a backtrace() before it.
+	int first = 1;
+	while (first < own.num_expected && (uintptr_t)own.expected[first] != own.pcs[1])
+		first++;
+	assert_int_equal(own.num - 1, own.num_expected - first);
 	for (size_t i = 1; i < own.num; i++)
-		assert_int_equal(own.pcs[i], (uintptr_t)own.expected[i]);
+		assert_int_equal(own.pcs[i], (uintptr_t)own.expected[(size_t)first + i - 1]);
 	assert_string_equal(own.functions[0], "walk_here");
 	assert_string_equal(own.functions[1], "level");
 }

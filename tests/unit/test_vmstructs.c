@@ -205,8 +205,7 @@ static void survives_garbage_in_the_image(void **state)
 		uint8_t saved, byte;
 		random = random * 1103515245 + 12345;
 		hs_addr at = FAKE_LIBJVM_START + (random >> 8) % 0x20a0;
-		struct hs_err *err =
-			hs_target_read_u8(hs_fake_target(fixture->fake), at, &saved);
+		struct hs_err *err = hs_target_read_u8(hs_fake_target(fixture->fake), at, &saved);
 		assert_null(err);
 		byte = (uint8_t)(random >> 24);
 		hs_fake_u8(fixture->fake, at, byte);
