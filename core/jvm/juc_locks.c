@@ -391,6 +391,23 @@ static bool wants_to_read(const struct hs_jvm *jvm, uint32_t thread)
 	return false;
 }
 
+/** The walk saw the blocker, but not yet what it is: give its lock line the resource. */
+static void link_frame(struct hs_jvm *jvm, const struct hs_edge *wait, hs_addr blocker)
+{
+	const struct hs_thread *t = &jvm->snapshot->threads.items[wait->thread];
+
+	if (wait->frame >= t->num_frames)
+		return;
+	const struct hs_frame *frame = &t->frames[wait->frame];
+	for (uint16_t i = 0; i < frame->num_locks; i++) {
+		// Const for readers of the snapshot; it is not sealed yet.
+		struct hs_frame_lock *lock = (struct hs_frame_lock *)&frame->locks[i];
+
+		if (lock->state == HS_LOCK_PARKING && lock->object == blocker)
+			lock->resource = wait->resource;
+	}
+}
+
 static struct hs_err *add_wait(struct hs_jvm *jvm, const struct hs_jthread *jthread)
 {
 	hs_addr current = jthread->vthread_oop ? jthread->vthread_oop : jthread->thread_oop;
@@ -415,6 +432,7 @@ static struct hs_err *add_wait(struct hs_jvm *jvm, const struct hs_jthread *jthr
 	                                 "java.lang.Thread 0x%" PRIx64 ", parkBlocker = 0x%" PRIx64,
 	                                 current, jthread->park_blocker);
 	hs_snapshot_add_wait(jvm->snapshot, &edge);
+	link_frame(jvm, &edge, jthread->park_blocker);
 	return NULL;
 }
 

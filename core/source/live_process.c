@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/utsname.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/base/cleanup.h"
@@ -23,7 +24,28 @@
 enum {
 	MAX_ARGS_TEXT = 128 << 10, /**< bytes of the command line */
 	RESTART_BLOCK = 516,       /**< ERESTART_RESTARTBLOCK, linux/errno.h */
+	SETTLE_STEP = 2000000,     /**< ns */
+	SETTLE_STEPS = 25,
 };
+
+/**
+ * Where is the thread now? One that was woken by our own stop, and had no CPU since, still counts
+ * as running: it gets a little time to be back where it slept.
+ */
+static bool look_again(const struct hs_live *live, const struct hs_lwp *lwp,
+                       struct hs_proc_syscall *ret)
+{
+	const struct timespec pause = {.tv_nsec = SETTLE_STEP};
+
+	for (int i = 0; i < SETTLE_STEPS; i++) {
+		if (!hs_live_task_syscall(live, lwp->host_tid, ret))
+			return false;
+		if (!lwp->in_syscall || !ret->running)
+			break;
+		clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+	}
+	return true;
+}
 
 static struct hs_err *live_lwp_unmoved(struct hs_source *source, pid_t host_tid, bool *same_ret)
 {
@@ -39,7 +61,7 @@ static struct hs_err *live_lwp_unmoved(struct hs_source *source, pid_t host_tid,
 		return hs_err_os(ESRCH, "thread %d was not captured", host_tid);
 	if (!hs_live_is_same(live))
 		return hs_err_os(ESRCH, "process %d has ended", live->pid);
-	if (!hs_live_task_syscall(live, host_tid, &now))
+	if (!look_again(live, lwp, &now))
 		return hs_err_os(ESRCH, "thread %d cannot be looked at again", host_tid);
 	then.nr = lwp->in_syscall ? lwp->syscall_nr : -1;
 	then.sp = lwp->regs.value[HS_REG_SP];
