@@ -73,9 +73,12 @@ int cli_fail(const char *subject, struct hs_err *err)
 	hs_cleanup(hs_arena_destroyp) struct hs_arena *arena = hs_arena_create();
 	int status = status_of(err);
 
+	// Many messages begin with the name of the file that they are about.
+	bool named = strncmp(hs_err_message(err), subject, strlen(subject)) == 0;
+
 	if (arena)
-		fprintf(stderr, "hangscope: %s: %s\n", hs_words_safe(arena, subject),
-		        hs_words_safe(arena, hs_err_message(err)));
+		fprintf(stderr, "hangscope: %s%s%s\n", named ? "" : hs_words_safe(arena, subject),
+		        named ? "" : ": ", hs_words_safe(arena, hs_err_message(err)));
 	else
 		fputs("hangscope: out of memory\n", stderr);
 	hs_err_free(err);
@@ -128,6 +131,15 @@ static struct hs_err *render(const struct cli_options *options, enum hs_view vie
 	return hs_renderer_find(format, view)->render(report, &render_options, stdout);
 }
 
+static bool has_thread(const struct hs_snapshot *snapshot, const char *name)
+{
+	hs_vec_each (thread, &snapshot->threads) {
+		if (hs_thread_is_called(thread, name))
+			return true;
+	}
+	return false;
+}
+
 int cli_render_target(const struct cli_options *options, enum hs_view view)
 {
 	hs_cleanup(hs_analysis_destroyp) struct hs_analysis *analysis = NULL;
@@ -143,11 +155,14 @@ int cli_render_target(const struct cli_options *options, enum hs_view view)
 	if (err)
 		return cli_fail(options->target, err);
 	const struct hs_report *report = hs_analysis_report(analysis);
+	if (options->thread && !has_thread(report->snapshot, options->thread))
+		return cli_fail(options->thread, hs_err_new(HS_ERR_ABSENT,
+		                                            "no thread has this name or tid; "
+		                                            "'hangscope stacks %s' lists all",
+		                                            options->target));
 	err = render(options, view, report);
-	if (err) {
-		cli_fail("report", err);
-		return CLI_BUG;
-	}
+	if (err)
+		return cli_fail("report", err);
 	return hs_report_exit_status(report);
 }
 

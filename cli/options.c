@@ -93,7 +93,7 @@ static void print_version(void)
 	void *thread_db = dlopen("libthread_db.so.1", RTLD_LAZY | RTLD_LOCAL);
 
 	printf("hangscope %s\n", HS_VERSION_FULL);
-	printf("  unwinding     libdw %d.%d; libunwind-ptrace %d.%d (--unwinder=libunwind)\n",
+	printf("  unwinding     libdw %d.%d; libunwind %d.%d (--unwinder=libunwind)\n",
 	       _ELFUTILS_VERSION / 1000, _ELFUTILS_VERSION % 1000, UNW_VERSION_MAJOR,
 	       UNW_VERSION_MINOR);
 	printf("  libthread_db  %s\n",

@@ -92,6 +92,16 @@ struct hs_thread *hs_snapshot_add_thread(struct hs_snapshot *snapshot, pid_t tid
 	return thread;
 }
 
+bool hs_thread_is_called(const struct hs_thread *thread, const char *want)
+{
+	char *end;
+
+	if (thread->name && strcmp(thread->name, want) == 0)
+		return true;
+	long tid = strtol(want, &end, 10);
+	return *want && !*end && tid > 0 && (thread->tid == tid || thread->host_tid == tid);
+}
+
 uint32_t hs_snapshot_thread_by_tid(const struct hs_snapshot *snapshot, pid_t tid)
 {
 	const void *value = snapshot->index

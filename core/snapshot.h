@@ -195,6 +195,9 @@ void hs_snapshot_destroyp(struct hs_snapshot **snapshot);
 struct hs_thread *hs_snapshot_add_thread(struct hs_snapshot *snapshot, pid_t tid,
                                          uint32_t *index_ret);
 
+/** Does a user mean this thread by @p want: its name, its tid, or its tid on the host? */
+bool hs_thread_is_called(const struct hs_thread *thread, const char *want);
+
 /** Index of the thread with this tid (target's namespace), or HS_NONE. */
 uint32_t hs_snapshot_thread_by_tid(const struct hs_snapshot *snapshot, pid_t tid);
 

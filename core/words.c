@@ -7,45 +7,65 @@
 #include <stdio.h>
 #include <string.h>
 
-/** Length of the valid, printable UTF-8 sequence at @p s, 0 when it is none. */
-static size_t utf8_len(const unsigned char *s)
+/** What may stay as it is; everything else becomes \xNN. */
+enum keep {
+	KEEP_PRINTABLE,
+	KEEP_NEWLINES, /**< and printable characters */
+	KEEP_VALID,    /**< all valid UTF-8 but DEL */
+};
+
+/** Length of the UTF-8 sequence at @p s and its code point; 0 when it is none. */
+static size_t utf8_decode(const unsigned char *s, uint32_t *code_ret)
 {
-	size_t len = s[0] < 0x80                   ? 1
-	             : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
-	             : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
-	             : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
-	                                           : 0;
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000}; // shorter forms are overlong
+	size_t len = s[0] < 0x80   ? 1
+	             : s[0] < 0xc2 ? 0
+	             : s[0] < 0xe0 ? 2
+	             : s[0] < 0xf0 ? 3
+	             : s[0] < 0xf5 ? 4
+	                           : 0;
 	uint32_t code = len == 1 ? s[0] : len == 2 ? s[0] & 0x1f : len == 3 ? s[0] & 0xf : s[0] & 7;
 
-	if (!len || (len == 1 && (s[0] < 0x20 || s[0] == 0x7f)))
-		return 0;
 	for (size_t i = 1; i < len; i++) {
 		if ((s[i] & 0xc0) != 0x80)
 			return 0;
 		code = code << 6 | (s[i] & 0x3f);
 	}
-	// Overlong forms, surrogates, C1 controls, and marks that reorder or hide text.
-	if ((len == 3 && code < 0x800) || (len == 4 && (code < 0x10000 || code > 0x10ffff)) ||
-	    (code >= 0xd800 && code < 0xe000) || (code >= 0x80 && code < 0xa0) ||
-	    (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
-	    (code >= 0x2066 && code <= 0x2069) || code == 0xfeff)
+	if (code < least[len] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
 		return 0;
+	*code_ret = code;
 	return len;
 }
 
-static size_t safe_len(const char *s, bool keep_newlines)
+/** No control character, and no mark that reorders or hides text. */
+static bool is_printable(uint32_t code)
 {
-	return keep_newlines && *s == '\n' ? 1 : utf8_len((const unsigned char *)s);
+	return code >= 0x20 && !(code >= 0x7f && code < 0xa0) &&
+	       !(code >= 0x200b && code <= 0x200f) && !(code >= 0x2028 && code <= 0x202e) &&
+	       !(code >= 0x2066 && code <= 0x2069) && code != 0xfeff;
 }
 
-static const char *make_safe(struct hs_arena *arena, const char *raw, bool keep_newlines)
+/** Length of the sequence at @p s that may stay, 0 when its first byte must be escaped. */
+static size_t safe_len(const char *s, enum keep keep)
+{
+	uint32_t code = 0;
+	size_t len = utf8_decode((const unsigned char *)s, &code);
+
+	if (keep == KEEP_VALID)
+		return code == 0x7f ? 0 : len;
+	if (keep == KEEP_NEWLINES && code == '\n')
+		return len;
+	return is_printable(code) ? len : 0;
+}
+
+static const char *make_safe(struct hs_arena *arena, const char *raw, enum keep keep)
 {
 	if (!raw)
 		return "?";
 
 	size_t bad = 0, len = strlen(raw);
 	for (size_t i = 0; i < len;) {
-		size_t step = safe_len(raw + i, keep_newlines);
+		size_t step = safe_len(raw + i, keep);
 
 		bad += !step;
 		i += step ? step : 1;
@@ -58,7 +78,7 @@ static const char *make_safe(struct hs_arena *arena, const char *raw, bool keep_
 		return "?";
 	char *p = out;
 	for (size_t i = 0; i < len;) {
-		size_t step = safe_len(raw + i, keep_newlines);
+		size_t step = safe_len(raw + i, keep);
 
 		if (step) {
 			memcpy(p, raw + i, step);
@@ -74,12 +94,17 @@ static const char *make_safe(struct hs_arena *arena, const char *raw, bool keep_
 
 const char *hs_words_safe(struct hs_arena *arena, const char *raw)
 {
-	return make_safe(arena, raw, false);
+	return make_safe(arena, raw, KEEP_PRINTABLE);
+}
+
+const char *hs_words_utf8(struct hs_arena *arena, const char *raw)
+{
+	return make_safe(arena, raw, KEEP_VALID);
 }
 
 const char *hs_words_paragraphs(struct hs_arena *arena, const char *text)
 {
-	return make_safe(arena, text, true);
+	return make_safe(arena, text, KEEP_NEWLINES);
 }
 
 static const char *or_unknown(const char *s)
@@ -237,7 +262,9 @@ static const char *label_with_address(struct hs_arena *arena, const struct hs_re
 {
 	const char *label = resource_label(arena, resource);
 
-	if (!resource->address || strstr(label, " @") || strstr(label, "0x"))
+	// The address of a descriptor is its number, which the label says.
+	if (!resource->address || resource->kind == HS_RES_FD || strstr(label, " @") ||
+	    strstr(label, "0x"))
 		return label;
 	return or_unknown(hs_arena_printf(arena, "%s @%" PRIx64, label, resource->address));
 }

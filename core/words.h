@@ -28,6 +28,10 @@ const char *hs_words_frame(struct hs_arena *arena, const struct hs_frame *frame)
 const char *hs_words_frame_or(struct hs_arena *arena, const struct hs_frame *frame,
                               const char *otherwise);
 
+/** Valid UTF-8 with its control characters: for a format that escapes them itself (JSON). Invalid
+ * bytes and DEL become \xNN. */
+const char *hs_words_utf8(struct hs_arena *arena, const char *raw);
+
 /** Like hs_words_safe(), but keeps '\n': for text that is ours and quotes escaped names. */
 const char *hs_words_paragraphs(struct hs_arena *arena, const char *text);
 

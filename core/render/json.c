@@ -25,7 +25,7 @@ struct writer {
 
 static json_t *text(struct writer *w, const char *raw)
 {
-	return raw ? json_string(hs_words_safe(w->arena, raw)) : json_null();
+	return raw ? json_string(hs_words_utf8(w->arena, raw)) : json_null();
 }
 
 static json_t *hex(hs_addr addr)
@@ -46,7 +46,8 @@ static json_t *resource_ref(uint32_t index)
 /** Writes @p value and drops it; jansson's constructors give NULL on failure. */
 static void dump(struct writer *w, json_t *value)
 {
-	if (!value || json_dumpf(value, w->out, JSON_COMPACT | JSON_ENCODE_ANY) != 0)
+	if (!value ||
+	    json_dumpf(value, w->out, JSON_COMPACT | JSON_ENCODE_ANY | JSON_ENSURE_ASCII) != 0)
 		w->failed = true;
 	json_decref(value);
 }

@@ -36,15 +36,7 @@ static bool same_stack(const struct hs_thread *a, const struct hs_thread *b)
 
 static bool wanted(const struct hs_text *text, const struct hs_thread *thread)
 {
-	const char *want = text->options->thread;
-	char *end;
-
-	if (!want)
-		return true;
-	if (thread->name && strcmp(thread->name, want) == 0)
-		return true;
-	long tid = strtol(want, &end, 10);
-	return *want && !*end && tid > 0 && (thread->tid == tid || thread->host_tid == tid);
+	return !text->options->thread || hs_thread_is_called(thread, text->options->thread);
 }
 
 static void lock_lines(const struct hs_text *text, const struct hs_frame *frame)

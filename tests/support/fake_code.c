@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/support/fake_libjvm.h"
+
 /** Places of our own choice. */
 enum {
 	META = 0x20000000,
@@ -20,7 +22,8 @@ enum {
 	CODE_OFFSET = 256, /**< of the first instruction, from the blob */
 };
 
-static void set_field(struct fake_code *code, enum hs_field field, const char *type, uint64_t offset)
+static void set_field(struct fake_code *code, enum hs_field field, const char *type,
+                      uint64_t offset)
 {
 	code->jvm->layout.fields[field] =
 		(struct hs_layout_field){.present = true, .offset = offset, .type = type};
@@ -42,41 +45,41 @@ static void common_layout(struct fake_code *code)
 		const char *type;
 		uint64_t offset;
 	} rows[] = {
-		{HS_F_code_heap_memory, NULL, 0},
-		{HS_F_code_heap_segmap, NULL, 16},
-		{HS_F_code_heap_log2_segment_size, "int", 32},
-		{HS_F_virtual_space_low, "char*", 0},
-		{HS_F_virtual_space_high, "char*", 8},
-		{HS_F_heap_block_used, "bool", 8},
-		{HS_F_blob_name, "const char*", 0},
-		{HS_F_blob_size, "int", 8},
-		{HS_F_blob_frame_size, "int", 12},
-		{HS_F_nmethod_method, "Method*", 64},
-		{HS_F_nmethod_comp_level, "CompLevel", 72},
-		{HS_F_nmethod_scopes_pcs_offset, "int", 76},
-		{HS_F_nmethod_orig_pc_offset, "int", 80},
-		{HS_F_pc_desc_pc_offset, "int", 0},
-		{HS_F_pc_desc_scope_offset, "int", 4},
-		{HS_F_pc_desc_obj_offset, "int", 8},
-		{HS_F_stub_queue_buffer, "address", 0},
-		{HS_F_stub_queue_limit, "int", 8},
-		{HS_F_basic_object_lock_obj, "oop", 8},
-		{HS_F_oop_klass, "Klass*", 8},
-		{HS_F_monitor_object, "oop", 8},
-		{HS_F_growable_array_len, "int", 0},
-		{HS_F_growable_array_data, "int*", 8},
-		{HS_F_thread_list_length, "uint", 0},
-		{HS_F_thread_list_threads, "JavaThread**", 8},
-		{HS_F_thread_osthread, "OSThread*", 0},
-		{HS_F_osthread_thread_id, "pid_t", 0},
-		{HS_F_thread_anchor, NULL, 8},
-		{HS_F_anchor_last_java_sp, "intptr_t*", 0},
-		{HS_F_anchor_last_java_pc, "address", 8},
-		{HS_F_anchor_last_java_fp, "intptr_t*", 16},
-		{HS_F_thread_pending_monitor, "ObjectMonitor*", 32},
-		{HS_F_thread_waiting_monitor, "ObjectMonitor*", 40},
-		{HS_F_thread_stack_base, "address", 48},
-		{HS_F_thread_stack_size, "size_t", 56},
+		{HS_F_code_heap_memory,            NULL,             0 },
+		{HS_F_code_heap_segmap,            NULL,             16},
+		{HS_F_code_heap_log2_segment_size, "int",            32},
+		{HS_F_virtual_space_low,           "char*",          0 },
+		{HS_F_virtual_space_high,          "char*",          8 },
+		{HS_F_heap_block_used,             "bool",           8 },
+		{HS_F_blob_name,                   "const char*",    0 },
+		{HS_F_blob_size,                   "int",            8 },
+		{HS_F_blob_frame_size,             "int",            12},
+		{HS_F_nmethod_method,              "Method*",        64},
+		{HS_F_nmethod_comp_level,          "CompLevel",      72},
+		{HS_F_nmethod_scopes_pcs_offset,   "int",            76},
+		{HS_F_nmethod_orig_pc_offset,      "int",            80},
+		{HS_F_pc_desc_pc_offset,           "int",            0 },
+		{HS_F_pc_desc_scope_offset,        "int",            4 },
+		{HS_F_pc_desc_obj_offset,          "int",            8 },
+		{HS_F_stub_queue_buffer,           "address",        0 },
+		{HS_F_stub_queue_limit,            "int",            8 },
+		{HS_F_basic_object_lock_obj,       "oop",            8 },
+		{HS_F_oop_klass,                   "Klass*",         8 },
+		{HS_F_monitor_object,              "oop",            8 },
+		{HS_F_growable_array_len,          "int",            0 },
+		{HS_F_growable_array_data,         "int*",           8 },
+		{HS_F_thread_list_length,          "uint",           0 },
+		{HS_F_thread_list_threads,         "JavaThread**",   8 },
+		{HS_F_thread_osthread,             "OSThread*",      0 },
+		{HS_F_osthread_thread_id,          "pid_t",          0 },
+		{HS_F_thread_anchor,               NULL,             8 },
+		{HS_F_anchor_last_java_sp,         "intptr_t*",      0 },
+		{HS_F_anchor_last_java_pc,         "address",        8 },
+		{HS_F_anchor_last_java_fp,         "intptr_t*",      16},
+		{HS_F_thread_pending_monitor,      "ObjectMonitor*", 32},
+		{HS_F_thread_waiting_monitor,      "ObjectMonitor*", 40},
+		{HS_F_thread_stack_base,           "address",        48},
+		{HS_F_thread_stack_size,           "size_t",         56},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
@@ -130,13 +133,33 @@ static void make_heap(struct fake_code *code)
 	hs_fake_u64(code->fake, CODE_HEAP_OBJECT, FAKE_CODE);
 	hs_fake_u64(code->fake, CODE_HEAP_OBJECT + 8, FAKE_CODE + FAKE_CODE_SIZE);
 	hs_fake_u64(code->fake, CODE_HEAP_OBJECT + 16, FAKE_SEGMAP);
-	hs_fake_u64(code->fake, CODE_HEAP_OBJECT + 24,
-	            FAKE_SEGMAP + FAKE_CODE_SIZE / FAKE_SEGMENT);
+	hs_fake_u64(code->fake, CODE_HEAP_OBJECT + 24, FAKE_SEGMAP + FAKE_CODE_SIZE / FAKE_SEGMENT);
 	hs_fake_u32(code->fake, CODE_HEAP_OBJECT + 32, 7);
 	hs_fake_u64(code->fake, STUB_QUEUE, FAKE_INTERPRETER);
 	hs_fake_u32(code->fake, STUB_QUEUE + 8, 0x1000);
 	set_static(code, HS_F_interpreter_code, STUB_QUEUE);
 	set_static(code, HS_F_call_stub_return, FAKE_CALL_STUB_RETURN);
+}
+
+/** Tables with nothing but constants: the layout is made by hand. */
+static struct hs_fake_libjvm *make_libjvm(struct fake_code *code)
+{
+	struct hs_fake_libjvm *libjvm = hs_fake_libjvm_create(code->fake);
+
+	hs_fake_libjvm_int(libjvm, "CodeBlobKind::Nmethod", 1);
+	hs_fake_libjvm_standard(libjvm, code->release == FAKE_25);
+	hs_fake_libjvm_install(libjvm, true);
+	return libjvm;
+}
+
+static void read_libjvm(struct fake_code *code)
+{
+	struct hs_jvm *jvm = code->jvm;
+
+	jvm->libjvm = hs_module_map_by_name(hs_target_modules(jvm->target), "libjvm.so");
+	struct hs_err *err = hs_vmstructs_read(jvm->target, jvm->libjvm, jvm->arena, &jvm->vm);
+	if (err)
+		abort();
 }
 
 struct fake_code *hs_fake_code_create(enum fake_release release)
@@ -163,7 +186,9 @@ struct fake_code *hs_fake_code_create(enum fake_release release)
 	common_layout(code);
 	release_layout(code);
 	make_heap(code);
+	code->libjvm = make_libjvm(code);
 	code->jvm->target = hs_fake_target(code->fake);
+	read_libjvm(code);
 	hs_fake_code_blob(code, "Interpreter", 0x100, 0x20 + 1, 0);
 	hs_fake_code_blob(code, "StubRoutines (1)", 0x140, 8, 0);
 	hs_java_frames_init(code->jvm);
@@ -187,6 +212,7 @@ void hs_fake_code_destroy(struct fake_code *code)
 	free(code->jvm);
 	hs_snapshot_destroy(code->snapshot);
 	hs_fake_destroy(code->fake);
+	hs_fake_libjvm_destroy(code->libjvm);
 	free(code);
 }
 
@@ -256,8 +282,8 @@ hs_addr hs_fake_code_monitor(struct fake_code *code, hs_addr object)
 	return monitor;
 }
 
-static hs_addr put_blob(struct fake_code *code, const char *name, uint32_t first,
-                        uint32_t segments, int32_t frame_words)
+static hs_addr put_blob(struct fake_code *code, const char *name, uint32_t first, uint32_t segments,
+                        int32_t frame_words)
 {
 	hs_addr block = FAKE_CODE + (hs_addr)first * FAKE_SEGMENT, blob = block + BLOCK_SIZE;
 	hs_addr text = take(code, strlen(name) + 1);

@@ -40,6 +40,7 @@ enum fake_release {
 struct fake_code {
 	enum fake_release release;
 	struct hs_fake *fake;
+	struct hs_fake_libjvm *libjvm;
 	struct hs_snapshot *snapshot;
 	struct hs_jvm *jvm;
 	struct hs_frame_list list;

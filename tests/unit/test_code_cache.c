@@ -159,17 +159,17 @@ static void integers_have_their_width(void **state)
 		const char *type;
 		int64_t value;
 	} rows[] = {
-		{"int", -2 },
-		{"uint", 0xfffffffe},
-		{"uint32_t", 0xfffffffe},
-		{"int16_t", -2 },
-		{"u2", 0xfffe },
-		{"u1", 0xfe },
-		{"bool", 0xfe },
-		{"s1", -2 },
-		{"size_t", -2 },
-		{"Method*", -2 },
-		{NULL, -2 },
+		{"int",      -2        },
+                {"uint",     0xfffffffe},
+                {"uint32_t", 0xfffffffe},
+		{"int16_t",  -2        },
+                {"u2",       0xfffe    },
+                {"u1",       0xfe      },
+		{"bool",     0xfe      },
+                {"s1",       -2        },
+                {"size_t",   -2        },
+		{"Method*",  -2        },
+                {NULL,       -2        },
 	};
 
 	memset(record.bytes, 0xff, sizeof(record.bytes));

@@ -119,19 +119,18 @@ static void setup_release(struct fixture *f, enum fake_release release)
 	put(&s, (unsigned)inner_monitors);
 
 	const struct hs_method *metadata[] = {f->inner, f->outer, NULL};
-	f->pc = hs_fake_code_nmethod(
-		f->code, 8, 8, 6,
-		&(struct fake_nmethod){
-			.method = f->outer,
-			.metadata = metadata,
-			.oops = {f->object, f->mirror},
-			.scopes = s.bytes,
-			.scopes_len = s.len,
-			.descs = {{-1, 0, 0},
-	                          {0x20, (int32_t)inner_at, (int32_t)pool},
-	                          {0x40, (int32_t)f->outer_at, (int32_t)pool}},
-			.tier = 4,
-		});
+	f->pc = hs_fake_code_nmethod(f->code, 8, 8, 6,
+	                             &(struct fake_nmethod){
+					     .method = f->outer,
+					     .metadata = metadata,
+					     .oops = {f->object,                                f->mirror},
+					     .scopes = s.bytes,
+					     .scopes_len = s.len,
+					     .descs = { {-1, 0, 0},
+                                                      {0x20, (int32_t)inner_at, (int32_t)pool},
+                                                      {0x40, (int32_t)f->outer_at, (int32_t)pool}},
+					     .tier = 4,
+        });
 	struct hs_err *err = hs_code_cache_open(f->code->jvm);
 	assert_null(err);
 }
