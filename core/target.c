@@ -274,7 +274,7 @@ struct hs_err *hs_target_read_cstr(struct hs_target *target, hs_addr addr, size_
 	// Chunks do not cross a page, so that a string at the end of a mapping can be read.
 	for (;;) {
 		size_t chunk = CSTR_CHUNK - (addr + len) % CSTR_CHUNK;
-		size_t nul;
+		size_t nul = 0;
 
 		if (max - len < chunk)
 			chunk = max - len + 1;

@@ -8,7 +8,7 @@
 set -eu
 
 packages='build-essential cmake ninja-build pkg-config libdw-dev libelf-dev libunwind-dev libarchive-dev
-libjansson-dev libcmocka-dev gdb'
+libjansson-dev libcmocka-dev python3 gdb'
 
 say() { printf 'install-deps.sh: %s\n' "$*"; }
 
@@ -16,7 +16,7 @@ say() { printf 'install-deps.sh: %s\n' "$*"; }
 command -v javac >/dev/null 2>&1 && command -v java >/dev/null 2>&1 || packages="$packages default-jdk-headless"
 case " $* " in
 *' test '* | *' ci '*)
-	packages="$packages python3 elfutils util-linux ca-certificates xz-utils zstd lz4 gpgv"
+	packages="$packages elfutils util-linux ca-certificates xz-utils zstd lz4 gpgv"
 	python3 -m pip --version >/dev/null 2>&1 || packages="$packages python3-pip"
 	;;
 esac

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** @file Errors as pointers. */
 
+#define HS_ERR_IMPLEMENTATION
 #include "core/base/err.h"
 
 #include <stdarg.h>

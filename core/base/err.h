@@ -62,4 +62,19 @@ void hs_err_free(struct hs_err *err);
 /** For hs_cleanup(). */
 void hs_err_freep(struct hs_err **err);
 
+#if defined(__clang_analyzer__) && !defined(HS_ERR_IMPLEMENTATION)
+// clang's analyzer does not believe returns_nonnull: spell it out for it.
+HS_IS_ERR static inline struct hs_err *hs_err_nonnull(struct hs_err *err)
+{
+	if (!err)
+		__builtin_unreachable();
+	return err;
+}
+#define hs_err_new(...) hs_err_nonnull(hs_err_new(__VA_ARGS__))
+#define hs_err_os(...) hs_err_nonnull(hs_err_os(__VA_ARGS__))
+#define hs_err_oom() hs_err_nonnull(hs_err_oom())
+#define hs_err_fault() hs_err_nonnull(hs_err_fault())
+#define hs_err_absent() hs_err_nonnull(hs_err_absent())
+#endif
+
 #endif // HS_ERR_H

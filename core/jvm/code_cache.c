@@ -30,24 +30,24 @@ static size_t int_width(const char *type)
 		size_t width;
 	} widths[] = {
 		{"bool",      1},
-                {"char",      1},
-                {"u1",        1},
-                {"s1",        1},
+		{"char",      1},
+		{"u1",        1},
+		{"s1",        1},
 		{"uint8_t",   1},
-                {"int8_t",    1},
-                {"CompLevel", 1}, // 8..28: levels fit the low
+		{"int8_t",    1},
+		{"CompLevel", 1}, // 8..28: levels fit the low
   // byte; s1 since 21
 		{"u2",        2},
-                {"short",     2},
-                {"int16_t",   2},
-                {"uint16_t",  2},
+		{"short",     2},
+		{"int16_t",   2},
+		{"uint16_t",  2},
 		{"size_t",    8},
-                {"intptr_t",  8},
-                {"uintptr_t", 8},
-                {"int64_t",   8},
+		{"intptr_t",  8},
+		{"uintptr_t", 8},
+		{"int64_t",   8},
 		{"uint64_t",  8},
-                {"address",   8},
-                {"oop",       8},
+		{"address",   8},
+		{"oop",       8},
 	};
 
 	if (!type)
@@ -66,7 +66,7 @@ int64_t hs_record_int(const struct hs_record *record, enum hs_field field)
 	const struct hs_layout_field *f = &record->jvm->layout.fields[field];
 	size_t width = int_width(f->type);
 
-	if (!f->present || f->is_static || record->len < width || f->offset > record->len - width)
+	if (!f->present || f->is_static || !width || record->len < width || f->offset > record->len - width)
 		return 0;
 
 	const uint8_t *at = record->bytes + f->offset;

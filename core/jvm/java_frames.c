@@ -387,7 +387,7 @@ static struct hs_err *add_scopes(struct hs_jvm *jvm, const struct hs_cursor *cur
 	for (size_t i = 0; i < site->num_scopes; i++) {
 		const struct hs_scope *scope = &site->scopes[i];
 		struct hs_frame_locks locks;
-		struct hs_frame *frame;
+		struct hs_frame *frame = NULL;
 
 		hs_frame_locks_init(&locks, jvm, cursor->thread, list);
 		err = hs_java_frame_add(list, cursor, scope->location, sp, &frame);

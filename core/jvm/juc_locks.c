@@ -77,7 +77,7 @@ static struct hs_err *field_word(struct hs_jvm *jvm, hs_addr object, const char 
 		err = hs_klass_field(jvm, klass, name, &field);
 	if (hs_err_catch(&err, HS_ERR_ABSENT))
 		return NULL;
-	if (err)
+	if (err || !field)
 		return err;
 	*word_ret = hs_word_at(jvm, object + field->offset, jvm->compressed_oops ? 4 : 8);
 	return hs_oop_load(jvm, object + field->offset, ret);

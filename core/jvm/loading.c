@@ -455,7 +455,7 @@ static struct hs_err *find_class_lock(struct hs_jvm *jvm, const struct hs_edge *
 		err = hs_loader_class_of_lock(jvm, loader, resource->address, &class_name);
 	if (!err)
 		err = hs_loader_get(jvm, loader, &info);
-	if (hs_err_catch(&err, HS_ERR_ABSENT) || err)
+	if (hs_err_catch(&err, HS_ERR_ABSENT) || err || !info)
 		return err;
 	// It stays known by (java-monitor, address): frames refer to it by index.
 	resource->kind = HS_RES_LOADER_LOCK;

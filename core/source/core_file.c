@@ -319,8 +319,8 @@ static struct hs_err *build_backings(struct core *core)
 		return hs_err_oom();
 
 	uint32_t current = UINT32_MAX; // the module that image and st are of
-	struct hs_elf_image image;
-	struct stat st;
+	struct hs_elf_image image = {0};
+	struct stat st = {0};
 	for (size_t i = 0; i < map->num_mappings; i++) {
 		const struct hs_mapping *mapping = &map->mappings[i];
 
@@ -331,10 +331,13 @@ static struct hs_err *build_backings(struct core *core)
 
 		if (!module->build_id_checked)
 			continue;
-		if (mapping->module != current &&
-		    (fstat(module->fd, &st) || hs_elf_image_read(&reader, &image) != HS_ELF_IMAGE))
-			continue;
-		current = mapping->module;
+		if (mapping->module != current) {
+			current = UINT32_MAX; // a failed read spoils image
+			if (fstat(module->fd, &st) ||
+			    hs_elf_image_read(&reader, &image) != HS_ELF_IMAGE)
+				continue;
+			current = mapping->module;
+		}
 		add_backings(core, cap, mapping, module, &image, (uint64_t)st.st_size);
 	}
 	return NULL;

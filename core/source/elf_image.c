@@ -36,7 +36,7 @@ static bool read_at(const struct hs_elf_reader *reader, uint64_t pos, void *buf,
 {
 	hs_addr addr;
 
-	if (reader->fd >= 0)
+	if (reader->fd >= 0 || !reader->source)
 		return hs_pread_full(reader->fd, buf, len, pos);
 	if (__builtin_add_overflow(reader->start, pos, &addr) || hs_addr_wraps(addr, len))
 		return false;
