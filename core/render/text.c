@@ -78,6 +78,11 @@ void hs_text_wrap(const struct hs_text *text, const char *first, int indent, con
 	fputc('\n', text->out);
 }
 
+static const char *plural(size_t count)
+{
+	return count == 1 ? "" : "s";
+}
+
 static void header(const struct hs_text *text)
 {
 	const struct hs_snapshot *s = text->snapshot;
@@ -104,7 +109,7 @@ static void header(const struct hs_text *text)
 		        s->runtime.gc ? hs_words_safe(a, s->runtime.gc) : "");
 	if (info->signo)
 		fprintf(text->out, " · killed by signal %d", info->signo);
-	fprintf(text->out, " · %zu thread%s", s->threads.len, s->threads.len == 1 ? "" : "s");
+	fprintf(text->out, " · %zu thread%s", s->threads.len, plural(s->threads.len));
 	if (info->kind == HS_TARGET_LIVE && info->pause_ms >= 0)
 		fprintf(text->out, " · paused %.1f ms", info->pause_ms);
 	fputs("\n\n", text->out);
@@ -311,9 +316,11 @@ static void nothing_found(const struct hs_text *text)
 			"A wait that looked like a problem at the first look had moved on at the "
 			"second.");
 	fprintf(text->out,
-	        "  %zu threads, %zu waits, %zu locks held were read. What each thread "
-	        "does: hangscope stacks %s\n\n",
-	        s->threads.len, s->waits.len, s->holds.len,
+	        "  Read: %zu thread%s, %zu wait%s, %zu held lock%s. What each thread does: "
+	        "hangscope "
+	        "stacks %s\n\n",
+	        s->threads.len, plural(s->threads.len), s->waits.len, plural(s->waits.len),
+	        s->holds.len, plural(s->holds.len),
 	        s->info.kind == HS_TARGET_LIVE ? "PID" : "CORE");
 }
 

@@ -29,6 +29,22 @@ struct hs_snapshot *sb_create(void)
 	return s;
 }
 
+/** A location is shared by all frames at one place, as collectors do. */
+static const struct hs_location *known_location(const struct hs_snapshot *s,
+                                                const struct sb_frame *frame)
+{
+	hs_vec_each (thread, &s->threads) {
+		for (uint32_t i = 0; i < thread->num_frames; i++) {
+			const struct hs_location *l = thread->frames[i].location;
+
+			if (l->class_name == frame->class_name && l->method == frame->method &&
+			    l->line == frame->line)
+				return l;
+		}
+	}
+	return NULL;
+}
+
 uint32_t sb_thread(struct hs_snapshot *s, const char *name, pid_t tid,
                    const struct sb_frame *frames)
 {
@@ -46,6 +62,8 @@ uint32_t sb_thread(struct hs_snapshot *s, const char *name, pid_t tid,
 	assert_non_null(copies);
 	assert_non_null(locations);
 	for (uint32_t i = 0; i < count; i++) {
+		const struct hs_location *known = known_location(s, &frames[i]);
+
 		locations[i] = (struct hs_location){
 			.kind = HS_FRAME_INTERPRETED,
 			.class_name = frames[i].class_name,
@@ -57,7 +75,7 @@ uint32_t sb_thread(struct hs_snapshot *s, const char *name, pid_t tid,
 			.is_native_method = !frames[i].file,
 		};
 		copies[i] = (struct hs_frame){
-			.location = &locations[i],
+			.location = known ? known : &locations[i],
 			.pc = 0x7f0000001000 + i,
 			.sp = 0x7f1000000000 + 64 * i,
 			.found_by = HS_FOUND_JVM,
