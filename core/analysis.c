@@ -16,6 +16,9 @@
 enum {
 	/** Looks at a live target until a finding holds still; more would only hide the churn. */
 	MAX_LOOKS = 3,
+	/** Second looks at one cycle until nobody in it ran meanwhile: a wait may poll, and a
+	   thread that our stop woke goes back to sleep. */
+	MAX_STILL = 5,
 };
 
 struct hs_analysis {
@@ -211,20 +214,72 @@ static bool thread_unmoved(struct hs_target *target, const struct hs_snapshot *s
 	return same;
 }
 
+/** Context switches of all threads of a cycle together. */
+static bool count_switches(struct hs_target *target, const struct hs_snapshot *s,
+                           const struct hs_finding *f, uint64_t *ret)
+{
+	*ret = 0;
+	for (size_t i = 0; i < f->steps.len; i++) {
+		pid_t tid = s->threads.items[f->steps.items[i].wait->thread].host_tid;
+		uint64_t switches = 0;
+
+		if (!tid)
+			continue;
+		struct hs_err *err = hs_target_lwp_switches(target, tid, &switches);
+		if (err) {
+			hs_err_free(err);
+			return false;
+		}
+		*ret += switches;
+	}
+	return true;
+}
+
+static bool steps_hold(struct hs_target *target, const struct hs_snapshot *s,
+                       const struct hs_finding *f)
+{
+	for (size_t i = 0; i < f->steps.len; i++) {
+		if (!same_words(target, f->steps.items[i].wait) ||
+		    !same_words(target, f->steps.items[i].hold))
+			return false;
+	}
+	for (size_t i = 0; i < f->steps.len; i++) {
+		if (!thread_unmoved(target, s, f->steps.items[i].wait->thread))
+			return false;
+	}
+	return true;
+}
+
+/**
+ * The words of a cycle are read one after the other, and a busy thread comes back to the same
+ * place: edges of different moments could close a circle that never was. They are of one moment
+ * when no thread of the circle ran from the first to the last, that is: sleeps at the end, and was
+ * not switched out since the start.
+ */
+static bool cycle_holds(struct hs_target *target, const struct hs_snapshot *s,
+                        const struct hs_finding *f)
+{
+	uint64_t before, after;
+
+	for (int i = 0; i < MAX_STILL; i++) {
+		if (!count_switches(target, s, f, &before) || !steps_hold(target, s, f) ||
+		    !count_switches(target, s, f, &after))
+			return false;
+		if (before == after)
+			return true;
+	}
+	return false;
+}
+
 static bool finding_holds(struct hs_target *target, const struct hs_report *report,
                           const struct hs_finding *f)
 {
 	const struct hs_snapshot *s = report->snapshot;
 	size_t count;
 
-	for (size_t i = 0; i < f->steps.len; i++) {
-		const struct hs_step *step = &f->steps.items[i];
-
-		if (!thread_unmoved(target, s, step->wait->thread) ||
-		    !same_words(target, step->wait) || !same_words(target, step->hold))
-			return false;
-	}
-	if (f->steps.len || !f->resources.len)
+	if (f->steps.len)
+		return cycle_holds(target, s, f);
+	if (!f->resources.len)
 		return true;
 	// No cycle: the one in front may run, but somebody must still wait, and it must still hold.
 	const struct hs_edge *hold = hs_wait_graph_hold_of(report->graph, f->resources.items[0]);

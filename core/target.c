@@ -309,3 +309,12 @@ struct hs_err *hs_target_lwp_unmoved(struct hs_target *target, pid_t host_tid, b
 		return hs_err_new(HS_ERR_UNSUPPORTED, "a %s cannot be looked at again", ops->name);
 	return ops->lwp_unmoved(target->source, host_tid, same_ret);
 }
+
+struct hs_err *hs_target_lwp_switches(struct hs_target *target, pid_t host_tid, uint64_t *ret)
+{
+	const struct hs_source_ops *ops = target->source->ops;
+
+	if (!ops->lwp_switches)
+		return hs_err_new(HS_ERR_UNSUPPORTED, "a %s cannot be looked at again", ops->name);
+	return ops->lwp_switches(target->source, host_tid, ret);
+}

@@ -162,6 +162,14 @@ HS_MUST_CHECK struct hs_err *hs_target_read_cstr(struct hs_target *target, hs_ad
 HS_MUST_CHECK struct hs_err *hs_target_lwp_unmoved(struct hs_target *target, pid_t host_tid,
                                                    bool *same_ret);
 
+/**
+ * Live only: how often this thread has been switched out so far. Equal at two moments, and asleep
+ * at the second: it did not run in between. Stops nothing.
+ * @return NULL and *ret; HS_ERR_UNSUPPORTED on a core; HS_ERR_OS when /proc cannot tell.
+ */
+HS_MUST_CHECK struct hs_err *hs_target_lwp_switches(struct hs_target *target, pid_t host_tid,
+                                                    uint64_t *ret);
+
 /** A thing of the capture itself that could not be read, for the report. */
 struct hs_target_gap {
 	const char *subject, *reason, *costs;

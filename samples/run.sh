@@ -33,7 +33,8 @@ sh "$root/tests/install-deps.sh" build
 
 step "building hangscope in build/release"
 cmake -S "$root" -B "$root/build/release" -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
-cmake --build "$root/build/release" --target hangscope_cli
+# The tests are left out; `cmake --install build/release` needs both libraries.
+cmake --build "$root/build/release" --target hangscope_cli hangscope_static hangscope_shared
 hangscope=$root/build/release/hangscope
 
 step "building the sample $sample"
@@ -41,6 +42,12 @@ HS_SAMPLES_OUT=${HS_SAMPLES_OUT:-$root/build/samples}
 export HS_SAMPLES_OUT
 sh "$here/build.sh" "$sample"
 if [ -n "${HS_JDK:-}" ]; then
+	case $HS_SAMPLES_OUT in
+	*[[:space:]]*)
+		echo "run.sh: with HS_JDK, a path without spaces is needed; set HS_SAMPLES_OUT to another than $HS_SAMPLES_OUT" >&2
+		exit 64
+		;;
+	esac
 	sh "$root/tests/install-deps.sh" test
 	sh "$root/tests/jdk/fetch.sh" "$HS_JDK"
 	HS_JAVA="$(sh "$root/tests/jdk/fetch.sh" list | awk -F '\t' -v jdk="$HS_JDK" '$1 == jdk { print $2 }') java"

@@ -49,7 +49,7 @@ else
 	say "error: run as root, or install sudo; missing packages:$missing" >&2
 	exit 77
 fi
-say "installing:$missing"
+say "installing (this can take minutes):$missing"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 # Package lists may be absent (fresh image) or stale, so they are fetched when something is missing.

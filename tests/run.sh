@@ -28,6 +28,15 @@ jobs=$(nproc 2>/dev/null || echo 2)
 
 step() { printf '\n== %s\n' "$*"; }
 
+HS_SAMPLES_OUT=${HS_SAMPLES_OUT:-$root/build/samples}
+export HS_SAMPLES_OUT
+case ${HS_SKIP_JDK:-0}$HS_SAMPLES_OUT in
+0*[[:space:]]*)
+	echo "run.sh: JVM tests need a path without spaces; set HS_SAMPLES_OUT to another than $HS_SAMPLES_OUT" >&2
+	exit 64
+	;;
+esac
+
 step "packages"
 sh "$root/tests/install-deps.sh" test
 
@@ -42,8 +51,6 @@ cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE="$build_type" -DHS_SANI
 cmake --build "$build" -j "$jobs"
 
 step "samples"
-HS_SAMPLES_OUT=${HS_SAMPLES_OUT:-$root/build/samples}
-export HS_SAMPLES_OUT
 sh "$root/samples/build.sh"
 
 step "tests"

@@ -251,14 +251,21 @@ struct hs_err *hs_klass_fields(struct hs_jvm *jvm, const struct hs_klass *klass)
 {
 	struct field_reader reader = {.jvm = jvm};
 
+	struct hs_klass *cached = hs_map64_get(&jvm->klasses, klass->addr);
+
 	if (klass->fields_read)
 		return NULL;
+	// Not again: there may be many of them, and many threads or objects of the class.
+	if (klass->fields_failed)
+		return hs_err_new(HS_ERR_BAD_DATA, "the fields of %s cannot be read",
+		                  klass->external_name);
 	if (klass->layout_helper >= 0) { // an array class has none
 		struct hs_err *err = read_fields(&reader, klass);
-		if (err)
+		if (err) {
+			cached->fields_failed = true;
 			return hs_err_wrap(err, "fields of %s", klass->external_name);
+		}
 	}
-	struct hs_klass *cached = hs_map64_get(&jvm->klasses, klass->addr);
 	cached->fields = reader.fields.items;
 	cached->num_fields = reader.fields.len;
 	cached->fields_read = true;

@@ -237,8 +237,10 @@ static struct hs_lock_index *pending_classes(struct hs_jvm *jvm)
 		return index;
 	index->classes_read = true;
 	resolve_states(jvm, &index->states);
-	err = hs_jvm_gap(jvm, walk_classes(jvm, index),
-	                 "waits for a class to be linked or initialized", "state of the classes");
+	err = walk_classes(jvm, index);
+	hs_jvm_blind(jvm, err);
+	err = hs_jvm_gap(jvm, err, "waits for a class to be linked or initialized",
+	                 "state of the classes");
 	if (err) {
 		hs_err_free(err);
 		return NULL;
@@ -476,6 +478,11 @@ struct monitor_search {
 	hs_addr futex;
 	const uint64_t *stack;
 	size_t stack_words;
+	uint64_t work; /**< words compared so far, for all threads */
+};
+
+enum {
+	MAX_MONITOR_WORK = 1 << 30
 };
 
 static bool waits_for_monitor(struct hs_jvm *jvm, const struct monitor_search *search,
@@ -524,7 +531,7 @@ static void add_monitor_wait(struct hs_jvm *jvm, const struct hs_jthread *jthrea
 }
 
 /** The class that one blocked thread waits for: a futex is surer than a mention on the stack. */
-static struct hs_err *find_monitor_wait(struct hs_jvm *jvm, const struct monitor_search *search)
+static struct hs_err *find_monitor_wait(struct hs_jvm *jvm, struct monitor_search *search)
 {
 	const struct hs_lock_index *index = jvm->lock_index;
 	const struct hs_pending_class *best_class = NULL;
@@ -536,6 +543,10 @@ static struct hs_err *find_monitor_wait(struct hs_jvm *jvm, const struct monitor
 		if (!has_worker(&index->states, class->state) ||
 		    class->init_thread == search->jthread->addr)
 			continue;
+		search->work += search->stack_words + 64;
+		if (search->work > MAX_MONITOR_WORK)
+			return hs_err_new(HS_ERR_BAD_DATA,
+			                  "too many classes seem to be initialized at once");
 		err = hs_target_read_u64(
 			jvm->target,
 			class->klass + hs_layout_offset(&jvm->layout, HS_F_klass_init_monitor),
@@ -566,20 +577,25 @@ struct hs_err *hs_class_collect_waits(struct hs_jvm *jvm)
 		return hs_err_oom();
 	if (!hs_layout_has(&jvm->layout, HS_F_klass_init_monitor) || !index->classes.len)
 		return NULL;
+	struct monitor_search search = {0};
 	hs_vec_each (jthread, &jvm->jthreads) {
-		struct monitor_search search = {.jthread = jthread};
-
 		// Monitor::wait puts the thread in state blocked, and sets no ObjectMonitor.
 		if (jthread->thread == HS_NONE || jthread->state != HS_JSTATE_BLOCKED ||
 		    jthread->pending_monitor || jthread->waiting_monitor)
 			continue;
-		search.futex = futex_of(hs_jthread_lwp(jvm, jthread));
+		search = (struct monitor_search){
+			.jthread = jthread,
+			.futex = futex_of(hs_jthread_lwp(jvm, jthread)),
+			.work = search.work,
+		};
 		err = hs_jthread_native_stack(jvm, jthread, &search.stack, &search.stack_words);
 		if (!hs_err_catch(&err, HS_ERR_ABSENT))
 			err = hs_jvm_gap(jvm, err, "which class it waits for",
 			                 "native stack of \"%s\"", hs_jthread_name(jvm, jthread));
 		if (!err)
-			err = find_monitor_wait(jvm, &search);
+			err = hs_jvm_gap(jvm, find_monitor_wait(jvm, &search),
+			                 "which class it waits for", "classes and \"%s\"",
+			                 hs_jthread_name(jvm, jthread));
 		if (err)
 			return err;
 	}
@@ -670,19 +686,19 @@ struct hs_err *hs_class_collect_holds(struct hs_jvm *jvm)
 
 	if (!index)
 		return hs_err_oom();
-	hs_vec_each (class, &index->classes) {
-		if (!class->init_thread || !has_worker(&index->states, class->state))
-			continue;
-		// Only classes that somebody waits for have become resources.
-		hs_vec_each (lock, &index->objects) {
-			const struct hs_resource *resource =
-				hs_snapshot_resource(jvm->snapshot, lock->resource);
+	// Only classes that somebody waits for have become resources.
+	hs_vec_each (lock, &index->objects) {
+		const struct hs_resource *resource =
+			hs_snapshot_resource(jvm->snapshot, lock->resource);
+		const struct hs_pending_class key = {.klass = resource->address}, *class = NULL;
 
-			if ((resource->kind == HS_RES_CLASS_LINK ||
-			     resource->kind == HS_RES_CLASS_INIT) &&
-			    resource->address == class->klass)
-				add_class_hold(jvm, lock->resource, class);
-		}
+		if (resource->kind != HS_RES_CLASS_LINK && resource->kind != HS_RES_CLASS_INIT)
+			continue;
+		if (index->classes.len)
+			class = bsearch(&key, index->classes.items, index->classes.len, sizeof(key),
+			                compare_classes);
+		if (class && class->init_thread && has_worker(&index->states, class->state))
+			add_class_hold(jvm, lock->resource, class);
 	}
 	return NULL;
 }

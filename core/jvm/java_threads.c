@@ -420,6 +420,7 @@ static struct hs_err *collect_one(struct hs_jvm *jvm, hs_addr addr)
 	err = read_native_fields(jvm, jthread);
 	if (err) {
 		jvm->jthreads.len--;
+		hs_jvm_blind(jvm, err);
 		return hs_jvm_gap(jvm, err, "this Java thread is missing", "JavaThread 0x%" PRIx64,
 		                  addr);
 	}
@@ -631,6 +632,12 @@ hs_addr hs_jthread_lock_stack_slot(const struct hs_jvm *jvm, const struct hs_jth
 	       hs_layout_offset(&jvm->layout, HS_F_lock_stack_base) + index * sizeof(uint64_t);
 }
 
+hs_addr hs_jthread_lock_stack_top(const struct hs_jvm *jvm, const struct hs_jthread *jthread)
+{
+	return jthread->addr + hs_layout_offset(&jvm->layout, HS_F_thread_lock_stack) +
+	       hs_layout_offset(&jvm->layout, HS_F_lock_stack_top);
+}
+
 struct hs_err *hs_jthread_lock_stack(struct hs_jvm *jvm, const struct hs_jthread *jthread,
                                      hs_addr *objects, size_t max, size_t *count_ret)
 {
@@ -646,9 +653,7 @@ struct hs_err *hs_jthread_lock_stack(struct hs_jvm *jvm, const struct hs_jthread
 	uint64_t stack = hs_layout_offset(layout, HS_F_thread_lock_stack);
 	uint64_t base = stack + hs_layout_offset(layout, HS_F_lock_stack_base);
 	// _top is a byte offset from the start of the JavaThread (lockStack.hpp, 21 to 28).
-	err = hs_target_read_u32(
-		jvm->target, jthread->addr + stack + hs_layout_offset(layout, HS_F_lock_stack_top),
-		&top);
+	err = hs_target_read_u32(jvm->target, hs_jthread_lock_stack_top(jvm, jthread), &top);
 	if (err)
 		return err;
 	if (top < base || (top - base) % 8 || (top - base) / 8 > HS_MAX_LOCKS)

@@ -163,8 +163,9 @@ static struct hs_err *same_thread_local(struct hs_jvm *jvm, hs_addr a, hs_addr b
 
 /** Read holds of one thread: its ThreadLocalMap has an entry (readHolds → HoldCounter). */
 static struct hs_err *read_hold_counter(struct hs_jvm *jvm, hs_addr entry, hs_addr read_holds,
-                                        int64_t *count_ret)
+                                        struct hs_word *word_ret, int64_t *count_ret)
 {
+	const struct hs_jfield *count = NULL;
 	const struct hs_klass *klass;
 	struct hs_err *err;
 	hs_addr key = 0, value = 0;
@@ -182,11 +183,15 @@ static struct hs_err *read_hold_counter(struct hs_jvm *jvm, hs_addr entry, hs_ad
 	err = hs_oop_klass(jvm, value, &klass);
 	if (err || strcmp(klass->name, hold_counter) != 0)
 		return err;
+	err = hs_klass_field(jvm, klass, "count", &count);
+	if (err)
+		return err;
+	*word_ret = hs_word_at(jvm, value + count->offset, 4);
 	return hs_oop_get_int(jvm, value, "count", count_ret);
 }
 
 static struct hs_err *read_thread_holds(struct hs_jvm *jvm, hs_addr thread, hs_addr read_holds,
-                                        int64_t *count_ret)
+                                        struct hs_word *word_ret, int64_t *count_ret)
 {
 	hs_addr map = 0, table = 0, entry = 0;
 	struct hs_err *err;
@@ -200,9 +205,12 @@ static struct hs_err *read_thread_holds(struct hs_jvm *jvm, hs_addr thread, hs_a
 	if (!err && table)
 		err = hs_oop_array_length(jvm, table, &length);
 	for (uint32_t i = 0; !err && !*count_ret && i < length; i++) {
+		if (jvm->lock_index->num_thread_locals++ >= HS_MAX_ARRAY)
+			return hs_err_new(HS_ERR_BAD_DATA, "more than %d thread locals",
+			                  HS_MAX_ARRAY);
 		err = hs_oop_array_get(jvm, table, i, &entry);
 		if (!err && entry)
-			err = read_hold_counter(jvm, entry, read_holds, count_ret);
+			err = read_hold_counter(jvm, entry, read_holds, word_ret, count_ret);
 	}
 	return err;
 }
@@ -215,6 +223,8 @@ static struct hs_err *add_counted_readers(struct hs_jvm *jvm, uint32_t resource,
 	struct hs_err *err;
 	int64_t count = 0;
 
+	if (!hs_lock_index(jvm))
+		return hs_err_oom();
 	err = hs_oop_get_oop(jvm, sync, "readHolds", &read_holds);
 	if (err || !read_holds)
 		return err;
@@ -223,7 +233,8 @@ static struct hs_err *add_counted_readers(struct hs_jvm *jvm, uint32_t resource,
 
 		if (!current || *found_ret >= wanted)
 			continue;
-		err = hs_jvm_gap(jvm, read_thread_holds(jvm, current, read_holds, &count),
+		struct hs_word word = {0};
+		err = hs_jvm_gap(jvm, read_thread_holds(jvm, current, read_holds, &word, &count),
 		                 "whether it holds a read lock", "thread locals of \"%s\"",
 		                 hs_jthread_name(jvm, jthread));
 		if (err)
@@ -231,7 +242,7 @@ static struct hs_err *add_counted_readers(struct hs_jvm *jvm, uint32_t resource,
 		if (count <= 0)
 			continue;
 		*found_ret += count;
-		add_thread_hold(jvm, resource, current, (struct hs_word){0},
+		add_thread_hold(jvm, resource, current, word,
 		                "its ThreadLocal hold counter of the lock", true);
 		count = 0;
 	}

@@ -65,7 +65,7 @@ struct hs_klass {
 	hs_addr cld;               /**< ClassLoaderData * */
 	const struct hs_jfield *fields; /**< declared; NULL until hs_klass_fields() */
 	size_t num_fields;
-	bool fields_read;
+	bool fields_read, fields_failed;
 };
 
 /** A decoded method, cached by Method *. */

@@ -48,17 +48,17 @@ static struct hs_err *static_oop(struct hs_jvm *jvm, const char *class_name, con
 	return hs_err_wrap(err, "%s.%s", class_name, name);
 }
 
-/** One chain of a WeakHashMap's table: Entry extends WeakReference { next }. */
+/** One chain of a WeakHashMap's table: Entry extends WeakReference { next }. @p walk bounds all of
+ * its chains together. */
 static struct hs_err *read_weak_chain(struct hs_jvm *jvm, struct hs_lock_index *index,
-                                      hs_addr entry)
+                                      struct hs_list_walk *walk, hs_addr entry)
 {
-	struct hs_list_walk walk = {0};
 	struct hs_err *err = NULL;
 	hs_addr mirror;
 
 	while (!err && entry) {
-		if (hs_list_walk_ends(&walk, entry, HS_MAX_CHAIN))
-			return hs_err_new(HS_ERR_BAD_DATA, "a hash chain has no end");
+		if (hs_list_walk_ends(walk, entry, HS_MAX_LOADERS))
+			return hs_err_new(HS_ERR_BAD_DATA, "its hash chains have no end");
 		err = hs_oop_get_oop(jvm, entry, "referent", &mirror);
 		if (!err && mirror) {
 			hs_addr *slot = hs_vec_push(jvm->arena, &index->registered);
@@ -77,6 +77,7 @@ static struct hs_err *read_weak_chain(struct hs_jvm *jvm, struct hs_lock_index *
 static struct hs_err *walk_registered(struct hs_jvm *jvm, struct hs_lock_index *index)
 {
 	hs_addr set = 0, map = 0, table = 0, entry = 0;
+	struct hs_list_walk walk = {0};
 	struct hs_err *err;
 	uint32_t length = 0;
 
@@ -90,7 +91,7 @@ static struct hs_err *walk_registered(struct hs_jvm *jvm, struct hs_lock_index *
 	for (uint32_t i = 0; !err && i < length; i++) {
 		err = hs_oop_array_get(jvm, table, i, &entry);
 		if (!err)
-			err = read_weak_chain(jvm, index, entry);
+			err = read_weak_chain(jvm, index, &walk, entry);
 	}
 	return err;
 }

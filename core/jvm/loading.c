@@ -24,6 +24,7 @@ enum {
 	MAX_CLASS_NAME = 512, // bytes of a class name that we look for on a stack
 	MAX_SUPERS = 64,      // superclasses looked at
 	NEAR_FRAMES = 3,      // callers of a frame that may still know its argument
+	MAX_SYMBOLS = 1024,   // class names on one stack that are looked up
 };
 
 // ---- from a Java frame
@@ -353,11 +354,17 @@ static struct hs_err *first_symbol(struct hs_jvm *jvm, const uint64_t *words, si
 {
 	char name[MAX_CLASS_NAME + 1];
 	struct hs_err *err;
+	size_t num_symbols = 0;
 
 	for (size_t i = 0; i < count; i++) {
 		bool loaded = false;
 
-		if (!read_class_symbol(jvm, words[i], name) || !pool_mentions(pool, name))
+		if ((i && words[i] == words[i - 1]) || !read_class_symbol(jvm, words[i], name))
+			continue;
+		if (num_symbols++ >= MAX_SYMBOLS)
+			return hs_err_new(HS_ERR_BAD_DATA, "more than %d class names on its stack",
+			                  MAX_SYMBOLS);
+		if (!pool_mentions(pool, name))
 			continue;
 		err = is_loaded(jvm, name, loader, &loaded);
 		if (err)
@@ -490,12 +497,17 @@ static struct hs_err *name_wait(struct hs_jvm *jvm, struct hs_edge *wait)
 	return NULL;
 }
 
-/** A link holds up others because its verification loads a class, and waits to do so. */
-static void name_link_hold(struct hs_jvm *jvm, struct hs_edge *hold)
+/** A link holds up others because its verification loads a class, and waits to do so. By thread;
+ * NULL when out of memory. */
+static const char **classes_waited_for(struct hs_jvm *jvm)
 {
+	const char **names =
+		hs_arena_calloc(jvm->arena, jvm->snapshot->threads.len + 1, sizeof(*names));
+
 	hs_vec_each (wait, &jvm->snapshot->waits)
-		if (wait->thread == hold->thread && wait->subject_class)
-			hold->subject_class = wait->subject_class;
+		if (names && wait->subject_class)
+			names[wait->thread] = wait->subject_class;
+	return names;
 }
 
 struct hs_err *hs_loading_collect(struct hs_jvm *jvm)
@@ -511,13 +523,16 @@ struct hs_err *hs_loading_collect(struct hs_jvm *jvm)
 		if (err)
 			return err;
 	}
+	const char **names = classes_waited_for(jvm);
+	if (!names)
+		return hs_err_oom();
 	hs_vec_each (hold, &jvm->snapshot->holds) {
 		enum hs_resource_kind kind = jvm->snapshot->resources.items[hold->resource].kind;
 
 		if (kind == HS_RES_LOADER_LOCK)
 			hold->subject_class = class_near_frame(jvm, hold->thread, hold->frame);
-		else if (kind == HS_RES_CLASS_LINK)
-			name_link_hold(jvm, hold);
+		else if (kind == HS_RES_CLASS_LINK && names[hold->thread])
+			hold->subject_class = names[hold->thread];
 	}
 	return NULL;
 }

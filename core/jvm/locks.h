@@ -92,7 +92,7 @@ struct hs_loader_ref {
 
 /** What the lock collectors have read so far; each part on first use. In the arena. */
 struct hs_lock_index {
-	HS_VEC(struct hs_lock_object) objects; /**< in the order of first use */
+	HS_VEC(struct hs_lock_object) objects; /**< in the order of first use: by resource */
 
 	bool monitors_read;
 	HS_VEC(struct hs_monitor_ref) monitors; /**< by object */
@@ -104,6 +104,8 @@ struct hs_lock_index {
 	struct hs_class_states states;
 	HS_VEC(struct hs_pending_class) classes;              /**< not initialized, by klass */
 	HS_VEC(const struct hs_pending_class *) by_init_lock; /**< those with one, by it */
+
+	size_t num_thread_locals; /**< slots of ThreadLocalMaps looked at so far */
 
 	HS_VEC(struct hs_loader_ref) loaders; /**< asked for so far */
 	bool registered_read, registered_known;
@@ -118,6 +120,9 @@ struct hs_lock_index *hs_lock_index(struct hs_jvm *jvm);
 /** Record a failed step as a gap. @return Only out-of-memory. */
 HS_MUST_CHECK HS_PRINTF(4, 5) struct hs_err *hs_jvm_gap(struct hs_jvm *jvm, struct hs_err *err,
                                                         const char *costs, const char *fmt, ...);
+
+/** Does @p err (NULL: no) cost what can hide a deadlock? Then nothing found is no all-clear. */
+void hs_jvm_blind(struct hs_jvm *jvm, const struct hs_err *err);
 
 /** Innermost Java frame of a thread, or HS_NONE. */
 uint32_t hs_java_top_frame(const struct hs_jvm *jvm, uint32_t thread);
@@ -157,6 +162,9 @@ HS_MUST_CHECK struct hs_err *hs_jthread_native_stack(struct hs_jvm *jvm,
 /** Address of entry @p index of a thread's LockStack. */
 hs_addr hs_jthread_lock_stack_slot(const struct hs_jvm *jvm, const struct hs_jthread *jthread,
                                    size_t index);
+
+/** Address of a thread's LockStack::_top, a u4. */
+hs_addr hs_jthread_lock_stack_top(const struct hs_jvm *jvm, const struct hs_jthread *jthread);
 
 // ---- monitor_owner.c
 

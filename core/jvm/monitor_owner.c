@@ -302,6 +302,8 @@ static struct hs_err *owner_by_lock_stack(struct hs_jvm *jvm, hs_addr object,
 	}
 	owner->thread = ref->thread;
 	owner->words[1] = hs_word_at(jvm, ref->slot, 8);
+	// A slot above _top keeps its value: product builds do not clear it (lockStack.inline.hpp).
+	owner->words[2] = hs_word_at(jvm, hs_jthread_lock_stack_top(jvm, ref->thread), 4);
 	owner->read_from = hs_arena_printf(
 		jvm->arena, "%s%sLockStack of JavaThread 0x%" PRIx64 " of \"%s\", slot 0x%" PRIx64,
 		owner->read_from ? owner->read_from : "", owner->read_from ? "; " : "",

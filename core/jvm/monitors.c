@@ -35,6 +35,14 @@ struct hs_err *hs_jvm_gap(struct hs_jvm *jvm, struct hs_err *err, const char *co
 	return NULL;
 }
 
+void hs_jvm_blind(struct hs_jvm *jvm, const struct hs_err *err)
+{
+	// A live process may just change what we read, and what changes is no deadlock.
+	if (err &&
+	    (jvm->snapshot->info.kind != HS_TARGET_LIVE || hs_err_code(err) == HS_ERR_UNSUPPORTED))
+		jvm->snapshot->blind = true;
+}
+
 const char *hs_jthread_name(const struct hs_jvm *jvm, const struct hs_jthread *jthread)
 {
 	const char *name = NULL;
@@ -267,12 +275,41 @@ static uint32_t entered_resource(struct hs_jvm *jvm, const struct hs_jthread *jt
 	                                           : hs_class_resource(jvm, class);
 }
 
+static int compare_to_lock_object(const void *key, const void *item)
+{
+	uint32_t a = *(const uint32_t *)key, b = ((const struct hs_lock_object *)item)->resource;
+
+	return (a > b) - (a < b);
+}
+
 /** The lock of a resource is best read from the monitor that a thread waits for. */
 static void set_monitor(struct hs_jvm *jvm, uint32_t resource, hs_addr monitor)
 {
-	hs_vec_each (lock, &jvm->lock_index->objects)
-		if (lock->resource == resource)
-			lock->monitor = monitor;
+	struct hs_lock_index *index = jvm->lock_index;
+	struct hs_lock_object *lock = NULL;
+
+	// They come in the order in which their resources were made.
+	if (index->objects.len)
+		lock = bsearch(&resource, index->objects.items, index->objects.len, sizeof(*lock),
+		               compare_to_lock_object);
+	if (lock)
+		lock->monitor = monitor;
+}
+
+/**
+ * Java monitors are recursive: nobody waits for his own. ObjectMonitor::enter (and the end of
+ * wait) takes the monitor first and clears JavaThread::_current_pending_monitor later, behind a
+ * state transition where a safepoint holds the thread as long as it lasts (objectMonitor.cpp, 8 to
+ * 25).
+ */
+static bool owns_monitor(struct hs_jvm *jvm, const struct hs_jthread *jthread, hs_addr object,
+                         hs_addr monitor)
+{
+	struct hs_lock_owner owner = {0};
+	struct hs_err *err = hs_lock_owner(jvm, object, monitor, &owner);
+
+	hs_err_free(err); // a gap when the holders are collected
+	return !err && owner.thread == jthread;
 }
 
 static struct hs_err *add_enter_wait(struct hs_jvm *jvm, const struct hs_jthread *jthread,
@@ -288,6 +325,8 @@ static struct hs_err *add_enter_wait(struct hs_jvm *jvm, const struct hs_jthread
 	if (!object)
 		return hs_err_new(HS_ERR_BAD_DATA, "ObjectMonitor 0x%" PRIx64 " has no object",
 		                  monitor);
+	if (owns_monitor(jvm, jthread, object, monitor))
+		return NULL;
 	struct hs_edge edge = {
 		.thread = jthread->thread,
 		.frame = wait_frame(jvm, jthread->thread, object),
@@ -429,6 +468,7 @@ static struct hs_err *collect_waits(struct hs_jvm *jvm)
 			err = add_enter_wait(jvm, jthread, true);
 		else if (jthread->waiting_monitor)
 			err = add_waiting(jvm, jthread);
+		hs_jvm_blind(jvm, err);
 		err = hs_jvm_gap(jvm, err, "what this thread waits for", "monitor of \"%s\"",
 		                 hs_jthread_name(jvm, jthread));
 		if (err)
@@ -504,8 +544,38 @@ static struct hs_err *collect_holds(struct hs_jvm *jvm)
 		if (!lock->object)
 			continue;
 		const char *label = hs_snapshot_resource(jvm->snapshot, lock->resource)->label;
-		err = hs_jvm_gap(jvm, add_hold(jvm, lock), "who holds it", "%s",
-		                 label ? label : "a monitor");
+		err = add_hold(jvm, lock);
+		if (lock->monitor) // somebody waits for it
+			hs_jvm_blind(jvm, err);
+		err = hs_jvm_gap(jvm, err, "who holds it", "%s", label ? label : "a monitor");
+		if (err)
+			return err;
+	}
+	return NULL;
+}
+
+/** Fields that a release may cease to publish, and then nobody seems to wait. */
+static struct hs_err *check_fields(struct hs_jvm *jvm)
+{
+	static const struct {
+		enum hs_field field;
+		const char *name, *costs;
+	} needed[] = {
+		{HS_F_thread_pending_monitor, "JavaThread::_current_pending_monitor",
+	         "who waits to enter a monitor"             },
+		{HS_F_thread_waiting_monitor, "JavaThread::_current_waiting_monitor",
+	         "who waits for a class to be initialized"  },
+		{HS_F_thread_oop,             "JavaThread::_threadObj",
+	         "who waits for a java.util.concurrent lock"},
+	};
+	struct hs_err *err;
+
+	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
+		if (hs_layout_has(&jvm->layout, needed[i].field))
+			continue;
+		err = hs_err_new(HS_ERR_UNSUPPORTED, "this libjvm does not publish it");
+		hs_jvm_blind(jvm, err);
+		err = hs_jvm_gap(jvm, err, needed[i].costs, "%s", needed[i].name);
 		if (err)
 			return err;
 	}
@@ -515,8 +585,8 @@ static struct hs_err *collect_holds(struct hs_jvm *jvm)
 struct hs_err *hs_jvm_collect_locks(struct hs_jvm *jvm)
 {
 	static struct hs_err *(*const steps[])(struct hs_jvm *) = {
-		collect_waits,          hs_class_collect_waits, collect_holds,
-		hs_class_collect_holds, hs_juc_collect,         hs_loading_collect,
+		check_fields,           collect_waits,  hs_class_collect_waits, collect_holds,
+		hs_class_collect_holds, hs_juc_collect, hs_loading_collect,
 	};
 
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {

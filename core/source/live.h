@@ -122,6 +122,9 @@ char hs_live_task_state(const struct hs_live *live, pid_t tid);
 /** Where does this thread sleep now? @return false when that cannot be read. */
 bool hs_live_task_syscall(const struct hs_live *live, pid_t tid, struct hs_proc_syscall *ret);
 
+/** How often was this thread switched out? @return false when that cannot be read. */
+bool hs_live_task_switches(const struct hs_live *live, pid_t tid, uint64_t *ret);
+
 // ---- live_stacks.c: copies of used stacks, and all other reads.
 
 /** Map a buffer, its pages present, for the stacks of the threads whose sp is known so far. */

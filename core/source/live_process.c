@@ -70,6 +70,15 @@ static struct hs_err *live_lwp_unmoved(struct hs_source *source, pid_t host_tid,
 	return NULL;
 }
 
+static struct hs_err *live_lwp_switches(struct hs_source *source, pid_t host_tid, uint64_t *ret)
+{
+	const struct hs_live *live = (const struct hs_live *)source;
+
+	if (!hs_live_task_switches(live, host_tid, ret))
+		return hs_err_os(ESRCH, "thread %d cannot be looked at again", host_tid);
+	return NULL;
+}
+
 static void live_close(struct hs_source *source)
 {
 	struct hs_live *live = (struct hs_live *)source;
@@ -88,6 +97,7 @@ static const struct hs_source_ops live_ops = {
 	.read = hs_live_read,
 	.read_now = hs_live_read_now,
 	.lwp_unmoved = live_lwp_unmoved,
+	.lwp_switches = live_lwp_switches,
 	.close = live_close,
 };
 

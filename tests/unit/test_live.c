@@ -134,9 +134,18 @@ static void moved_or_not(void **state)
 	target = live_target_open(fixture.pid, NULL);
 	assert_int_equal(live_target_lwp(target, fixture.shared->sleeper)->syscall_nr,
 	                 SYS_clock_nanosleep);
-	assert_int_equal(write(fixture.pipe[1], "x", 1), 1);
-	// The same place again, but it has moved in between: that is for the lock words to tell.
 	assert_null(hs_target_lwp_unmoved(target, fixture.shared->reader, &same));
+	uint64_t before = 0, after = 0;
+	assert_null(hs_target_lwp_switches(target, fixture.shared->reader, &before));
+	assert_null(hs_target_lwp_switches(target, fixture.shared->reader, &after));
+	assert_int_equal(before, after);
+	assert_int_equal(write(fixture.pipe[1], "x", 1), 1);
+	// The same place again, but it has moved in between: its context switches tell.
+	sleep_ms(50);
+	assert_null(hs_target_lwp_unmoved(target, fixture.shared->reader, &same));
+	assert_true(same);
+	assert_null(hs_target_lwp_switches(target, fixture.shared->reader, &after));
+	assert_true(after > before);
 
 	struct hs_err *err = hs_target_lwp_unmoved(target, 1, &same);
 	assert_non_null(err);

@@ -254,6 +254,7 @@ static void bad_threads_are_gaps(void **state)
 	succeed(hs_jvm_collect_threads(&f->jvm));
 	assert_int_equal(f->jvm.jthreads.len, 0);
 	assert_int_equal(f->snapshot->gaps.len, 2);
+	assert_true(f->snapshot->blind);
 }
 
 static void huge_list_is_refused(void **state)
@@ -450,6 +451,92 @@ static void moved_object_is_an_error(void **state)
 	hs_err_free(err);
 }
 
+/** A released slot keeps its value: the second look must see the top. */
+static void lock_stack_words(void **state)
+{
+	struct fixture *f = *state;
+
+	with_lock_stacks(f);
+	hs_fake_u64(f->fake, OBJECT, 0);
+	push_lock(f, THREAD_B, 0, OBJECT);
+	struct hs_lock_owner owner = owner_of(f);
+	assert_int_equal(owner.words[0].addr, OBJECT);
+	assert_int_equal(owner.words[1].addr, THREAD_B + OFF_LOCK_STACK + OFF_LOCK_BASE);
+	assert_int_equal(owner.words[1].value, OBJECT);
+	assert_int_equal(owner.words[2].addr, THREAD_B + OFF_LOCK_STACK);
+	assert_int_equal(owner.words[2].value, OFF_LOCK_STACK + OFF_LOCK_BASE + 8);
+	assert_int_equal(owner.words[2].size, 4);
+}
+
+// ---- waits
+
+/** There are no classes here: that costs names only. */
+static void collect(struct fixture *f)
+{
+	hs_lock_index(&f->jvm)->classes_read = true;
+	field(f, HS_F_thread_pending_monitor, OFF_PENDING);
+	succeed(hs_jvm_collect_threads(&f->jvm));
+	succeed(hs_jvm_collect_locks(&f->jvm));
+}
+
+static void waits_for_the_owner(void **state)
+{
+	struct fixture *f = *state;
+
+	inflate(f, THREAD_B);
+	hs_fake_u64(f->fake, THREAD_A + OFF_PENDING, MONITOR);
+	collect(f);
+	assert_int_equal(f->snapshot->waits.len, 1);
+	assert_int_equal(f->snapshot->waits.items[0].thread, 0);
+	assert_int_equal(f->snapshot->holds.len, 1);
+	assert_int_equal(f->snapshot->holds.items[0].thread, 1);
+}
+
+/** Without the field nobody seems to wait: that is not "clear". */
+static void missing_field_is_no_all_clear(void **state)
+{
+	struct fixture *f = *state;
+
+	succeed(hs_jvm_collect_threads(&f->jvm));
+	hs_lock_index(&f->jvm)->classes_read = true;
+	field(f, HS_F_thread_waiting_monitor, OFF_PENDING);
+	field(f, HS_F_thread_oop, OFF_PENDING);
+	assert_false(f->snapshot->blind);
+	succeed(hs_jvm_collect_locks(&f->jvm));
+	assert_true(f->snapshot->blind);
+	assert_int_equal(f->snapshot->gaps.len, 1);
+	assert_string_equal(f->snapshot->gaps.items[0].subject,
+	                    "JavaThread::_current_pending_monitor");
+}
+
+/** An ObjectMonitor that cannot be read may be the missing link. */
+static void unreadable_wait_is_no_all_clear(void **state)
+{
+	struct fixture *f = *state;
+
+	field(f, HS_F_thread_waiting_monitor, OFF_OWNER_ID);
+	field(f, HS_F_thread_oop, OFF_OWNER_ID);
+	hs_fake_u64(f->fake, THREAD_A + OFF_PENDING, 0xdead0000);
+	collect(f);
+	assert_int_equal(f->snapshot->waits.len, 0);
+	assert_true(f->snapshot->blind);
+}
+
+/** It has just got the monitor, and a safepoint keeps it from going on. */
+static void waits_not_for_its_own(void **state)
+{
+	struct fixture *f = *state;
+
+	inflate(f, THREAD_A);
+	hs_fake_u64(f->fake, THREAD_A + OFF_PENDING, MONITOR);
+	hs_fake_u64(f->fake, THREAD_B + OFF_PENDING, MONITOR);
+	collect(f);
+	assert_int_equal(f->snapshot->waits.len, 1);
+	assert_int_equal(f->snapshot->waits.items[0].thread, 1);
+	assert_int_equal(f->snapshot->holds.len, 1);
+	assert_int_equal(f->snapshot->holds.items[0].thread, 0);
+}
+
 // ---- the table of monitors
 
 static void monitor_table(void **state)
@@ -518,6 +605,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(stack_locker, setup, teardown),
 		cmocka_unit_test_setup_teardown(biased, setup, teardown),
 		cmocka_unit_test_setup_teardown(moved_object_is_an_error, setup, teardown),
+		cmocka_unit_test_setup_teardown(lock_stack_words, setup, teardown),
+		cmocka_unit_test_setup_teardown(waits_for_the_owner, setup, teardown),
+		cmocka_unit_test_setup_teardown(waits_not_for_its_own, setup, teardown),
+		cmocka_unit_test_setup_teardown(missing_field_is_no_all_clear, setup, teardown),
+		cmocka_unit_test_setup_teardown(unreadable_wait_is_no_all_clear, setup, teardown),
 		cmocka_unit_test_setup_teardown(monitor_table, setup, teardown),
 		cmocka_unit_test_setup_teardown(circular_monitors, setup, teardown),
 		cmocka_unit_test_setup_teardown(wild_lock_stack_is_a_gap, setup, teardown),
