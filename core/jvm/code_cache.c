@@ -66,7 +66,8 @@ int64_t hs_record_int(const struct hs_record *record, enum hs_field field)
 	const struct hs_layout_field *f = &record->jvm->layout.fields[field];
 	size_t width = int_width(f->type);
 
-	if (!f->present || f->is_static || !width || record->len < width || f->offset > record->len - width)
+	if (!f->present || f->is_static || !width || record->len < width ||
+	    f->offset > record->len - width)
 		return 0;
 
 	const uint8_t *at = record->bytes + f->offset;

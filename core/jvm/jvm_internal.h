@@ -104,8 +104,8 @@ struct hs_jvm {
 	uint64_t z_offset_mask, z_good_mask; /**< single-generation ZGC; 0 otherwise */
 	uint32_t z_load_shift;               /**< generational ZGC; 0 otherwise */
 	unsigned unsigned5_bias;             /**< X of UNSIGNED5: 1 since 21, 0 before */
-	bool stw_gc_active;         /**< a stop-the-world GC runs: objects may be forwarded */
-	unsigned mark_klass_shift;  /**< compact headers: klass bits of the mark word */
+	bool stw_gc_active;           /**< a stop-the-world GC runs: objects may be forwarded */
+	unsigned mark_klass_shift;    /**< compact headers: klass bits of the mark word */
 	uint32_t array_length_offset; /**< of the length word of an array object */
 	bool array_data_aligned;      /**< array elements start at a multiple of 8 */
 
@@ -117,8 +117,8 @@ struct hs_jvm {
 	struct hs_code_cache *code_cache;   /**< code_cache.c */
 	struct hs_class_index *class_index; /**< klass.c: all loaded classes, built on first use */
 	struct hs_jthread_index *jthread_index; /**< java_threads.c: by stack, oop, thread */
-	struct hs_lock_index *lock_index; /**< monitors.c: built on first use, in the arena */
-	struct hs_stepper stepper;          /**< java_frames.c */
+	struct hs_lock_index *lock_index;       /**< monitors.c: built on first use, in the arena */
+	struct hs_stepper stepper;              /**< java_frames.c */
 };
 
 // ---- oop.c: objects. Addresses in, addresses out; nothing is trusted.

@@ -505,6 +505,10 @@ static struct hs_err *add_hold(struct hs_jvm *jvm, const struct hs_lock_object *
 		return err;
 	if (owner.unknown)
 		hs_snapshot_detail(snapshot, lock->resource, "owner", "%s", owner.unknown);
+	// Somebody waits for a lock whose holder we cannot name. In a live process it may be a
+	// moment.
+	if (owner.unknown && lock->monitor && snapshot->info.kind != HS_TARGET_LIVE)
+		return hs_err_new(HS_ERR_BAD_DATA, "%s", owner.unknown);
 	if (!owner.thread)
 		return NULL;
 	resource->owner_tid = owner.thread->tid;

@@ -54,6 +54,7 @@ enum {
 	OFF_JSTATE = 64,
 	OFF_PENDING = 72,
 	OFF_WAITING = 80,
+	OFF_THREAD_OOP = 88,
 
 	OFF_OBJECT = 8,
 	OFF_OWNER = 16,
@@ -171,6 +172,7 @@ static void layout(struct fixture *f)
 	field(f, HS_F_thread_state, OFF_JSTATE);
 	field(f, HS_F_thread_pending_monitor, OFF_PENDING);
 	field(f, HS_F_thread_waiting_monitor, OFF_WAITING);
+	field(f, HS_F_thread_oop, OFF_THREAD_OOP);
 	field(f, HS_F_monitor_object, OFF_OBJECT);
 	field(f, HS_F_monitor_owner, OFF_OWNER);
 	static_field(f, HS_F_monitor_in_use_list, HANDLE + 64);

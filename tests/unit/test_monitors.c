@@ -522,6 +522,21 @@ static void unreadable_wait_is_no_all_clear(void **state)
 	assert_true(f->snapshot->blind);
 }
 
+/** Someone holds it, but who? */
+static void unknown_holder_is_no_all_clear(void **state)
+{
+	struct fixture *f = *state;
+
+	field(f, HS_F_thread_waiting_monitor, OFF_OWNER_ID);
+	field(f, HS_F_thread_oop, OFF_OWNER_ID);
+	inflate(f, 0xabcd000);
+	hs_fake_u64(f->fake, THREAD_A + OFF_PENDING, MONITOR);
+	collect(f);
+	assert_int_equal(f->snapshot->waits.len, 1);
+	assert_int_equal(f->snapshot->holds.len, 0);
+	assert_true(f->snapshot->blind);
+}
+
 /** It has just got the monitor, and a safepoint keeps it from going on. */
 static void waits_not_for_its_own(void **state)
 {
@@ -610,6 +625,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(waits_not_for_its_own, setup, teardown),
 		cmocka_unit_test_setup_teardown(missing_field_is_no_all_clear, setup, teardown),
 		cmocka_unit_test_setup_teardown(unreadable_wait_is_no_all_clear, setup, teardown),
+		cmocka_unit_test_setup_teardown(unknown_holder_is_no_all_clear, setup, teardown),
 		cmocka_unit_test_setup_teardown(monitor_table, setup, teardown),
 		cmocka_unit_test_setup_teardown(circular_monitors, setup, teardown),
 		cmocka_unit_test_setup_teardown(wild_lock_stack_is_a_gap, setup, teardown),
