@@ -26,7 +26,6 @@ enum hs_limit {
 	HS_MAX_LOCKS = 1024,           /**< monitor slots of one frame */
 	HS_MAX_STACK_COPY = 8 << 20, /**< bytes of used stack copied per thread of a live process */
 	HS_MAX_STACK_SCAN = 1 << 20, /**< bytes of one native stack scanned for pointers */
-	HS_MAX_CYCLE = 4096,         /**< threads in one reported cycle */
 };
 
 #endif // HS_LIMITS_H

@@ -12,8 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/limits.h"
-
 /** Edges grouped by one of their ends. */
 struct edge_list {
 	const struct hs_edge **edges;
@@ -334,12 +332,11 @@ static struct hs_err *add_cycle(struct builder *b, uint32_t start, bool *covered
 	size_t len = 0;
 
 	// Follow the parents from start back to start: b->parent[start] closes the cycle.
-	for (uint32_t t = start; len < HS_MAX_CYCLE;) {
-		t = b->parent[t];
+	uint32_t thread = start;
+	do {
+		thread = b->parent[thread];
 		len++;
-		if (t == start)
-			break;
-	}
+	} while (thread != start);
 	struct hs_step *steps = hs_arena_calloc(b->arena, len, sizeof(*steps));
 	uint32_t *members = hs_arena_calloc(b->arena, len, sizeof(*members));
 	if (!steps || !members)

@@ -10,6 +10,11 @@
 
 #include "core/jvm/locks.h"
 
+enum {
+	FUTURE_COMPLETING =
+		1, // FutureTask.state: 0 new, 1 completing, more: done (FutureTask.java, 8 to 25)
+};
+
 static const char ownable[] = "java/util/concurrent/locks/AbstractOwnableSynchronizer";
 static const char long_queued[] = "java/util/concurrent/locks/AbstractQueuedLongSynchronizer";
 static const char hold_counter[] =
@@ -340,8 +345,15 @@ static struct hs_err *add_holds(struct hs_jvm *jvm, uint32_t resource, hs_addr b
 	struct hs_err *err = NULL;
 	hs_addr owner = 0;
 
-	if (starts_with(klass->name, "java/util/concurrent/FutureTask"))
+	if (starts_with(klass->name, "java/util/concurrent/FutureTask")) {
+		int64_t state = FUTURE_COMPLETING;
+
+		// Its waiters are on their way once it is done, though runner may still be set.
+		err = hs_oop_get_int(jvm, blocker, "state", &state);
+		if (err || state > FUTURE_COMPLETING)
+			return err;
 		return add_field_hold(jvm, resource, blocker, "runner", &owner);
+	}
 	if (!is_lock)
 		return NULL;
 	err = add_field_hold(jvm, resource, blocker, "exclusiveOwnerThread", &owner);

@@ -201,6 +201,23 @@ static void check_threads(struct opened *opened, pid_t pid)
 	assert_string_equal(snapshot->threads.items[main_index].start_routine, "main");
 }
 
+/** They said that they are ready just before they pause(). */
+static void wait_until_asleep(pid_t pid)
+{
+	for (size_t i = 0; i < NUM_WORKERS; i++) {
+		char path[64], text[256] = "";
+
+		snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, shared->tids[i]);
+		while (!strstr(text, ") S ")) {
+			FILE *file = fopen(path, "re");
+			assert_non_null(file);
+			assert_non_null(fgets(text, sizeof(text), file));
+			fclose(file);
+			usleep(1000);
+		}
+	}
+}
+
 static void test_child(void **state)
 {
 	const struct hs_open_options options = {0};
@@ -208,6 +225,7 @@ static void test_child(void **state)
 
 	(void)state;
 	pid_t pid = start_child();
+	wait_until_asleep(pid);
 	struct hs_err *err = hs_target_open_pid(pid, &options, &target);
 	if (err && hs_err_errno(err) == EPERM) {
 		print_message("skipped: ptrace is not permitted here\n");
