@@ -333,11 +333,38 @@ static void report_view(const struct hs_text *text)
 	gaps(text);
 }
 
+static struct hs_err *render_view(struct hs_text *text)
+{
+	header(text);
+	switch (text->options->view) {
+	case HS_VIEW_REPORT:
+		report_view(text);
+		break;
+	case HS_VIEW_STACKS:
+		hs_text_stacks(text);
+		gaps(text);
+		break;
+	case HS_VIEW_GRAPH:
+		hs_text_graph(text);
+		break;
+	}
+	return hs_arena_failed(text->arena) ? hs_err_oom() : NULL;
+}
+
 static struct hs_err *text_render(const struct hs_report *report,
                                   const struct hs_render_options *options, FILE *out)
 {
 	hs_cleanup(hs_arena_destroyp) struct hs_arena *scratch = hs_arena_create();
-	struct hs_text text = {out, scratch, report, report->snapshot, options, options->width};
+	struct hs_map64 frame_words = {0};
+	struct hs_text text = {
+		.out = out,
+		.arena = scratch,
+		.report = report,
+		.snapshot = report->snapshot,
+		.options = options,
+		.width = options->width,
+		.frame_words = &frame_words,
+	};
 
 	if (!scratch)
 		return hs_err_oom();
@@ -346,21 +373,10 @@ static struct hs_err *text_render(const struct hs_report *report,
 	text.width = text.width < MIN_WIDTH   ? MIN_WIDTH
 	             : text.width > MAX_WIDTH ? MAX_WIDTH
 	                                      : text.width;
-	header(&text);
-	switch (options->view) {
-	case HS_VIEW_REPORT:
-		report_view(&text);
-		break;
-	case HS_VIEW_STACKS:
-		hs_text_stacks(&text);
-		gaps(&text);
-		break;
-	case HS_VIEW_GRAPH:
-		hs_text_graph(&text);
-		break;
-	}
-	if (hs_arena_failed(scratch))
-		return hs_err_oom();
+	struct hs_err *err = render_view(&text);
+	hs_map64_deinit(&frame_words);
+	if (err)
+		return err;
 	return fflush(out) || ferror(out) ? hs_err_os(errno, "cannot write the report") : NULL;
 }
 

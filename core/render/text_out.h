@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "core/base/map64.h"
 #include "core/renderer.h"
 
 struct hs_text {
@@ -14,6 +15,8 @@ struct hs_text {
 	const struct hs_snapshot *snapshot;
 	const struct hs_render_options *options;
 	int width; /**< columns */
+	/** hs_location * → its words: thousands of threads stand in a few hundred places. */
+	struct hs_map64 *frame_words;
 };
 
 enum hs_text_style {

@@ -79,12 +79,25 @@ static const char *kind_word(const struct hs_location *l, char buf[static 32])
 	}
 }
 
+static const char *frame_words(const struct hs_text *text, const struct hs_frame *frame)
+{
+	uint64_t key = (uintptr_t)frame->location;
+	const char *words = hs_map64_get(text->frame_words, key);
+
+	if (!words) {
+		words = hs_words_frame(text->arena, frame);
+		// Without room for it, it is made again next time.
+		(void)hs_map64_put(text->frame_words, key, (void *)(uintptr_t)words);
+	}
+	return words;
+}
+
 static void frame_line(const struct hs_text *text, uint32_t i, const struct hs_frame *frame)
 {
 	const struct hs_location *l = frame->location;
 	char buf[32];
 
-	fprintf(text->out, "    #%-3u %s", i, hs_words_frame(text->arena, frame));
+	fprintf(text->out, "    #%-3u %s", i, frame_words(text, frame));
 	if (l->kind == HS_FRAME_NATIVE && l->function)
 		fprintf(text->out, " +0x%" PRIx64, l->function_offset);
 	fprintf(text->out, "%s%s%s", hs_text_style(text, HS_TEXT_DIM), kind_word(l, buf),
