@@ -218,7 +218,8 @@ static void add_gap(struct hs_snapshot *snapshot, const char *subject, const cha
 	const char *costs_copy = hs_arena_strdup(snapshot->arena, costs);
 	struct hs_gap *gap = hs_vec_push(snapshot->arena, &snapshot->gaps);
 	if (gap)
-		*gap = (struct hs_gap){subject_copy, reason, costs_copy};
+		*gap = (struct hs_gap){subject_copy ? subject_copy : "", reason ? reason : "",
+		                       costs_copy ? costs_copy : ""};
 }
 
 void hs_snapshot_gap(struct hs_snapshot *snapshot, const char *subject, const char *costs,

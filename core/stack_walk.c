@@ -108,9 +108,9 @@ static struct gap_group *add_group(struct walk *walk, const struct gap_group *va
 {
 	struct hs_arena *arena = walk->snapshot->arena;
 	struct gap_group *group = hs_arena_alloc(arena, sizeof(*group));
-	struct gap_group **slot = hs_vec_push(arena, &walk->groups);
+	struct gap_group **slot = group ? hs_vec_push(arena, &walk->groups) : NULL;
 
-	if (!group || !slot)
+	if (!slot)
 		return NULL;
 	*group = *values;
 	*slot = group;
