@@ -34,6 +34,7 @@ enum {
 	MILLISECOND = 1000000,             /**< ns */
 	STOP_LIMIT = 50 * MILLISECOND,     /**< for all threads to stop, from the first interrupt */
 	STARVED_EXTRA = 200 * MILLISECOND, /**< more, for threads that only wait for a CPU */
+	STARVED_ROUNDS = 4,                /**< as often as more of them stopped meanwhile */
 	STALLED = 5 * MILLISECOND,         /**< without one more stop: look what the rest does */
 	POLL_LEAST = 50000,                /**< ns between two looks at the rest */
 	POLL_MOST = 1 * MILLISECOND,
@@ -270,7 +271,8 @@ static void collect(struct hs_live *live, int64_t deadline)
 	struct hs_live_tasks *tasks = &live->tasks;
 	size_t pending = count_fate(tasks, HS_LIVE_SEIZED);
 	int64_t progress = hs_live_now();
-	bool starved = false, extended = false;
+	bool starved = false;
+	int extensions = 0;
 
 	while (pending) {
 		int64_t begin = hs_live_now();
@@ -288,9 +290,9 @@ static void collect(struct hs_live *live, int64_t deadline)
 		if (now >= deadline) {
 			// While threads still stop one by one, the machine is busy and the pause
 			// costs the target little: it would hardly run without it.
-			if (!starved || extended)
+			if (!starved || extensions++ == STARVED_ROUNDS)
 				break;
-			extended = true;
+			starved = false;
 			deadline += STARVED_EXTRA;
 		}
 		if (pending)
