@@ -301,6 +301,27 @@ struct hs_err *hs_target_read_cstr(struct hs_target *target, hs_addr addr, size_
 	return err;
 }
 
+struct hs_err *hs_target_check_stack(struct hs_target *target, hs_addr slot)
+{
+	uint8_t page[PAGE_SIZE];
+	hs_addr start = slot & ~(hs_addr)(PAGE_SIZE - 1);
+
+	if (hs_target_info(target)->kind == HS_TARGET_LIVE)
+		return NULL;
+	struct hs_err *err = hs_target_read(target, start, page, sizeof(page));
+	if (err) {
+		hs_err_free(err); // whoever reads the slot itself says so
+		return NULL;
+	}
+	// Each byte is equal to the next, and the first is zero.
+	if (page[0] || memcmp(page, page + 1, sizeof(page) - 1) != 0)
+		return NULL;
+	return hs_err_new(HS_ERR_BAD_DATA,
+	                  "the stack is missing from the core: only zeros at 0x%llx (gdb's gcore "
+	                  "leaves out a block with a guard page in it)",
+	                  (unsigned long long)start);
+}
+
 struct hs_err *hs_target_lwp_unmoved(struct hs_target *target, pid_t host_tid, bool *same_ret)
 {
 	const struct hs_source_ops *ops = target->source->ops;

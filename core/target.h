@@ -141,6 +141,15 @@ HS_MUST_CHECK struct hs_err *hs_target_read_u64(struct hs_target *target, hs_add
                                                 uint64_t *ret);
 
 /**
+ * Is the part of a stack that @p slot is on missing from the core? gdb's gcore writes zeros for a
+ * block of 1 MiB when it cannot read a page of it, and since glibc 2.42 the guard page of a stack
+ * may lie within the mapping of its neighbours. A page of a stack in use is never all zeros. For a
+ * place where a frame must have left something and there is zero.
+ * @return NULL, or HS_ERR_BAD_DATA with words for a gap.
+ */
+HS_MUST_CHECK struct hs_err *hs_target_check_stack(struct hs_target *target, hs_addr slot);
+
+/**
  * Read past the cache and past the copied stacks: what is there now. For confirming a live finding.
  */
 HS_MUST_CHECK struct hs_err *hs_target_read_now(struct hs_target *target, hs_addr addr, void *buf,

@@ -273,6 +273,8 @@ struct hs_err *hs_interpreter_step(struct hs_jvm *jvm, struct hs_cursor *cursor,
 		return hs_err_new(HS_ERR_BAD_DATA,
 		                  "an interpreter frame whose frame pointer is not known");
 	err = read_frame(jvm, cursor->regs.value[HS_REG_FP], &frame);
+	if (!err && !get_word(&frame, WORD_RETURN))
+		err = hs_target_check_stack(jvm->target, word_addr(&frame, WORD_RETURN));
 	if (!err)
 		err = hs_method_get(jvm, get_word(&frame, WORD_METHOD), &method);
 	if (err && cursor->is_activation && hs_err_code(err) != HS_ERR_OOM) {

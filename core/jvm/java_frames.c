@@ -92,6 +92,9 @@ static struct hs_err *move_to_sender(struct hs_jvm *jvm, struct hs_cursor *curso
 		if (err)
 			return err;
 	}
+	err = pc ? NULL : hs_target_check_stack(jvm->target, slots->return_pc);
+	if (err)
+		return err;
 	// Java code is called by Java code, the interpreter and the call stub alone.
 	if (!hs_java_is_return_pc(jvm, pc) && !(may_be_native && is_executable(jvm, pc)))
 		return hs_err_new(HS_ERR_BAD_DATA,
@@ -553,6 +556,8 @@ static struct hs_err *step_call_stub(struct hs_jvm *jvm, struct hs_cursor *curso
 	if (!hs_regs_has(&cursor->regs, HS_REG_FP) || fp % WORD || fp < NUM_WORDS * WORD)
 		return hs_err_new(HS_ERR_BAD_DATA, "a call stub whose frame pointer is not known");
 	err = hs_target_read(jvm->target, fp - (uint64_t)-LOWEST * WORD, words, sizeof(words));
+	if (!err && !words[1 - LOWEST])
+		err = hs_target_check_stack(jvm->target, fp + WORD);
 	if (err)
 		return hs_err_wrap(err, "call stub frame at 0x%" PRIx64, fp);
 	hs_cursor_set(cursor, words[1 - LOWEST], fp + 2 * WORD, 0);
@@ -613,6 +618,11 @@ static bool stepper_resume(void *self, struct hs_cursor *cursor)
 	}
 	if (!hs_code_cache_owns(jvm->code_cache, pc))
 		return false;
+	err = hs_target_check_stack(jvm->target, jthread->last_java_sp);
+	if (err) {
+		hs_err_free(err); // what ended the walk is said already
+		return false;
+	}
 	hs_cursor_set(cursor, pc, jthread->last_java_sp, jthread->last_java_fp);
 	return true;
 }

@@ -188,7 +188,7 @@ static struct hs_err *dwfl_single_step(struct hs_native *native, struct hs_regs 
 	// Zero and no second frame: it found an undefined return address.
 	*at_end_ret = !step->has_caller;
 	*regs = step->regs;
-	return NULL;
+	return *at_end_ret ? hs_target_check_stack(native->target, regs->value[HS_REG_SP]) : NULL;
 }
 
 // ---- without unwind information
@@ -228,14 +228,17 @@ struct hs_err *hs_native_step_by_rbp(struct hs_native *native, struct hs_regs *r
 	// psABI 3.4.1: rbp is 0 in the outermost frame (musl's clone relies on it).
 	if (hs_regs_has(regs, HS_REG_FP) && fp == 0 && !is_activation) {
 		*at_end_ret = true;
-		return NULL;
+		return hs_target_check_stack(target, sp);
 	}
 	if (!hs_regs_has(regs, HS_REG_FP) || fp < sp || hs_addr_wraps(fp, sizeof(saved) + 1))
 		return no_unwind_info(native, pc);
 	struct hs_err *err = hs_target_read(target, fp, saved, sizeof(saved));
 	if (err || !hs_native_is_code(native, saved[1])) {
+		bool is_zero = !err && !saved[1];
+
 		hs_err_free(err);
-		return no_unwind_info(native, pc);
+		err = is_zero ? hs_target_check_stack(target, fp + sizeof(saved[0])) : NULL;
+		return err ? err : no_unwind_info(native, pc);
 	}
 	hs_regs_set(&caller, HS_REG_FP, saved[0]);
 	hs_regs_set(&caller, HS_REG_PC, saved[1]);

@@ -235,6 +235,11 @@ struct hs_err *hs_row_apply(const struct hs_row *row, struct hs_target *target,
 
 	if (hs_regs_has(&caller, HS_REG_PC)) {
 		*at_end_ret = caller.value[HS_REG_PC] == 0;
+		// The return address is the word below the CFA (psABI 3.2.2).
+		struct hs_err *err =
+			*at_end_ret ? hs_target_check_stack(target, cfa - sizeof(uint64_t)) : NULL;
+		if (err)
+			return err;
 	} else if (row->rule[HS_ROW_REGS - 1] == HS_RULE_UNDEFINED) {
 		// _start and clone3 mark themselves as outermost with an undefined return address.
 		*at_end_ret = true;

@@ -556,6 +556,8 @@ static void resumes_at_the_anchor(void **state)
 	hs_fake_code_thread(code, 0, 0, SP, FP, 0);
 	cursor.is_activation = true;
 	hs_regs_set(&cursor.regs, HS_REG_R12, 5);
+	assert_false(stepper->resume(stepper->self, &cursor)); // zeros: missing from the core
+	hs_fake_u64(code->fake, FP + 8, IN_INTERPRETER);
 	assert_true(stepper->resume(stepper->self, &cursor));
 	check_registers(&cursor, IN_INTERPRETER, SP, FP);
 	assert_false(hs_regs_has(&cursor.regs, HS_REG_R12));

@@ -107,6 +107,39 @@ static void outermost_rows(void **state)
 	hs_fake_destroy(fake);
 }
 
+/** gcore leaves blocks out that it cannot read as a whole: zeros there are no end of a stack. */
+static void stack_missing_from_a_core(void **state)
+{
+	(void)state;
+	struct hs_fake *fake = hs_fake_create();
+	struct hs_row row = frame_pointer_row();
+	struct hs_regs regs = top_regs();
+	bool at_end = false;
+
+	hs_fake_info(fake)->kind = HS_TARGET_CORE;
+	hs_fake_fill(fake, 0x5000, 0, 0x2000);
+	struct hs_err *err = hs_row_apply(&row, hs_fake_target(fake), &regs, &at_end);
+	assert_non_null(err);
+	assert_non_null(strstr(hs_err_message(err), "missing from the core"));
+	assert_non_null(strstr(hs_err_message(err), "0x5000"));
+	assert_int_equal(regs.value[HS_REG_SP], 0x4f00);
+	hs_err_free(err);
+
+	hs_fake_u8(fake, 0x5fff, 1); // anything on the page: it is there
+	assert_null(hs_row_apply(&row, hs_fake_target(fake), &regs, &at_end));
+	assert_true(at_end);
+	hs_fake_destroy(fake);
+
+	fake = hs_fake_create(); // a live process has no holes
+	regs = top_regs();
+	at_end = false;
+	hs_fake_info(fake)->kind = HS_TARGET_LIVE;
+	hs_fake_fill(fake, 0x5000, 0, 0x2000);
+	assert_null(hs_row_apply(&row, hs_fake_target(fake), &regs, &at_end));
+	assert_true(at_end);
+	hs_fake_destroy(fake);
+}
+
 static void rows_that_cannot_be_applied(void **state)
 {
 	(void)state;
@@ -461,6 +494,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(row_restores_the_caller),
 		cmocka_unit_test(outermost_rows),
+		cmocka_unit_test(stack_missing_from_a_core),
 		cmocka_unit_test(rows_that_cannot_be_applied),
 		cmocka_unit_test(guess_by_rbp),
 		cmocka_unit_test(own_main_thread),
