@@ -104,13 +104,16 @@ static struct hs_err *init_lock_offset(struct hs_jvm *jvm, uint32_t *ret)
 	err = hs_klass_find(jvm, "java/lang/Class", &class);
 	if (err)
 		return err;
-	// 8 and 21.0.4+: injected. 9 to 20: it shares the slot of componentType
-	// (javaClasses.cpp, set_init_lock).
-	err = hs_klass_field(jvm, class, "<init_lock>", &field);
-	if (hs_err_catch(&err, HS_ERR_ABSENT))
-		err = hs_klass_field(jvm, class, "componentType", &field);
-	if (err)
-		return err;
+	// 8 and 21.0.4+: injected, by either name. 9 to 20: it shares the slot of componentType
+	// (vmSymbols.hpp, init_lock_name; javaClasses.cpp, set_init_lock).
+	static const char *const names[] = {"<init_lock>", "init_lock", "componentType"};
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names) && !field; i++) {
+		err = hs_klass_field(jvm, class, names[i], &field);
+		if (!hs_err_catch(&err, HS_ERR_ABSENT) && err)
+			return err;
+	}
+	if (!field)
+		return hs_err_absent();
 	*ret = field->offset;
 	return NULL;
 }
@@ -277,6 +280,43 @@ hs_addr hs_class_on_stack(struct hs_jvm *jvm, const uint64_t *words, size_t coun
 
 		if (class && class->init_thread != not_by &&
 		    (class->state == index->states.being_initialized) == initializing)
+			return class->klass;
+	}
+	return 0;
+}
+
+/** Does @p jthread link this class? By the owner of its init lock, or as _init_thread. */
+static bool is_linked_by(struct hs_jvm *jvm, const struct hs_pending_class *class,
+                         const struct hs_jthread *jthread)
+{
+	struct hs_lock_owner owner = {0};
+	struct hs_err *err;
+
+	if (!is_before_link(&jvm->lock_index->states, class->state))
+		return false;
+	if (class->init_thread == jthread->addr)
+		return true;
+	if (!class->init_lock)
+		return false;
+	err = hs_lock_owner(jvm, class->init_lock, 0, &owner);
+	hs_err_free(err); // not that we know
+	return !err && owner.thread == jthread;
+}
+
+hs_addr hs_class_linked_on_stack(struct hs_jvm *jvm, const uint64_t *words, size_t count,
+                                 const struct hs_jthread *jthread)
+{
+	const struct hs_lock_index *index = pending_classes(jvm);
+
+	if (!index || !index->classes.len)
+		return 0;
+	for (size_t i = 0; i < count; i++) {
+		const struct hs_pending_class key = {.klass = words[i]};
+		const struct hs_pending_class *class =
+			bsearch(&key, index->classes.items, index->classes.len, sizeof(key),
+		                compare_classes);
+
+		if (class && is_linked_by(jvm, class, jthread))
 			return class->klass;
 	}
 	return 0;

@@ -326,13 +326,27 @@ static struct hs_err *read_static_cstr(struct hs_jvm *jvm, enum hs_field field, 
 	return hs_target_read_cstr(jvm->target, addr, HS_MAX_NAME, jvm->arena, ret);
 }
 
+/** The text of @p info between @p open and @p close; NULL: not there. */
+static struct hs_err *cut_out(struct hs_jvm *jvm, const char *info, const char *open, char close,
+                              const char **ret)
+{
+	const char *start = info ? strstr(info, open) : NULL;
+	const char *end = start ? strchr(start + strlen(open), close) : NULL;
+
+	if (!end)
+		return NULL;
+	start += strlen(open);
+	*ret = hs_arena_strndup(jvm->arena, start, (size_t)(end - start));
+	return *ret ? NULL : hs_err_oom();
+}
+
 static struct hs_err *read_version(struct hs_jvm *jvm)
 {
 	const char *info = NULL;
 	uint32_t major = 0;
 
 	struct hs_err *err = read_static_cstr(jvm, HS_F_vm_release, &jvm->release);
-	// "OpenJDK 64-Bit Server VM (17.0.15+6-…) for linux-amd64 …": the name ends at " (".
+	// "OpenJDK 64-Bit Server VM (17.0.15+6-…) for linux-amd64 JRE (17.0.15+6-…), built …".
 	if (!err)
 		err = read_static_cstr(jvm, HS_F_vm_info_string, &info);
 	if (!err && hs_layout_has(&jvm->layout, HS_F_vm_major_version))
@@ -349,7 +363,8 @@ static struct hs_err *read_version(struct hs_jvm *jvm)
 		if (!jvm->snapshot->runtime.vm)
 			return hs_err_oom();
 	}
-	return NULL;
+	// Also _s_vm_release is that of HotSpot in 8 ("25.504-b01"); the JRE is 1.8.0_504.
+	return cut_out(jvm, info, " JRE (", ')', &jvm->release);
 }
 
 // ---- open, close

@@ -163,36 +163,67 @@ static struct hs_err *open_pool(struct hs_jvm *jvm, hs_addr klass, struct pool *
 	                      copy, pool->length);
 }
 
-/** Index of the Utf8 that names the class of entry @p i; 0: entry @p i is no class. */
-static struct hs_err *class_name_index(const struct pool *pool, uint32_t i, uint32_t *ret)
+static struct hs_err *utf8_entry(const struct pool *pool, uint32_t i, const char **ret)
+{
+	struct hs_err *err;
+	hs_addr symbol = 0;
+
+	if (i >= pool->length || pool->tags[i] != CP_TAG_UTF8)
+		return NULL;
+	err = hs_target_read_u64(pool->jvm->target, pool->slots + UINT64_C(8) * i, &symbol);
+	return err ? err : hs_symbol(pool->jvm, symbol, ret);
+}
+
+/** 8: the slot holds the Klass *, or Symbol * | 1 until that is resolved (constantPool.hpp,
+ * CPSlot).
+ */
+static struct hs_err *class_entry_8(const struct pool *pool, uint32_t i, const char **ret)
+{
+	const struct hs_klass *klass;
+	struct hs_err *err;
+	hs_addr word;
+
+	err = hs_target_read_u64(pool->jvm->target, pool->slots + UINT64_C(8) * i, &word);
+	if (err)
+		return err;
+	if (word & 1)
+		return hs_symbol(pool->jvm, word & ~UINT64_C(1), ret);
+	err = hs_klass_get(pool->jvm, word, &klass);
+	if (!err)
+		*ret = klass->name;
+	return err;
+}
+
+/** Name of the class that entry @p i stands for; *ret stays when it is no class. */
+static struct hs_err *class_entry(const struct pool *pool, uint32_t i, const char **ret)
 {
 	struct hs_err *err;
 	uint32_t packed;
 
-	*ret = 0;
 	if (pool->tags[i] != CP_TAG_CLASS && pool->tags[i] != CP_TAG_UNRESOLVED_CLASS &&
 	    pool->tags[i] != CP_TAG_UNRESOLVED_CLASS_IN_ERROR)
 		return NULL;
+	if (!hs_layout_has(&pool->jvm->layout, HS_F_cp_resolved_klasses))
+		return class_entry_8(pool, i, ret);
 	// 9+: name index << 16 | index into _resolved_klasses (constantPool.hpp, CPKlassSlot).
 	err = hs_target_read_u32(pool->jvm->target, pool->slots + UINT64_C(8) * i, &packed);
-	if (!err && packed >> 16 < pool->length && pool->tags[packed >> 16] == CP_TAG_UTF8)
-		*ret = packed >> 16;
-	return err;
+	return err ? err : utf8_entry(pool, packed >> 16, ret);
 }
 
-static struct hs_err *add_pool_name(struct pool *pool, uint32_t i, bool is_class)
+/** The class that an entry stands for, or a descriptor or signature, which has them as "L…;". */
+static struct hs_err *add_pool_name(struct pool *pool, uint32_t i)
 {
-	const char *name = NULL;
+	const char *name = NULL, *text = NULL;
 	struct hs_err *err;
-	hs_addr symbol = 0;
 
-	err = hs_target_read_u64(pool->jvm->target, pool->slots + UINT64_C(8) * i, &symbol);
+	err = class_entry(pool, i, &name);
 	if (!err)
-		err = hs_symbol(pool->jvm, symbol, &name);
+		err = utf8_entry(pool, i, &text);
 	if (err)
 		return err;
-	// A descriptor or signature names classes as "L…;".
-	if (!is_class && !strchr(name, ';'))
+	if (text && strchr(text, ';'))
+		name = text;
+	if (!name)
 		return NULL;
 	const char **slot = hs_vec_push(pool->jvm->arena, &pool->names);
 	if (!slot)
@@ -205,15 +236,8 @@ static struct hs_err *read_pool(struct hs_jvm *jvm, hs_addr klass, struct pool *
 {
 	struct hs_err *err = open_pool(jvm, klass, pool);
 
-	for (uint32_t i = 1; !err && i < pool->length; i++) {
-		uint32_t name = 0;
-
-		err = class_name_index(pool, i, &name);
-		if (!err && name)
-			err = add_pool_name(pool, name, true);
-		if (!err && pool->tags[i] == CP_TAG_UTF8)
-			err = add_pool_name(pool, i, false);
-	}
+	for (uint32_t i = 1; !err && i < pool->length; i++)
+		err = add_pool_name(pool, i);
 	return err;
 }
 
@@ -377,13 +401,23 @@ static struct hs_err *first_symbol(struct hs_jvm *jvm, const uint64_t *words, si
 	return NULL;
 }
 
+static struct hs_err *symbol_in_pool(struct hs_jvm *jvm, const uint64_t *words, size_t count,
+                                     hs_addr klass, hs_addr loader, const char **ret)
+{
+	struct pool pool;
+	struct hs_err *err = read_pool(jvm, klass, &pool);
+
+	if (hs_err_catch(&err, HS_ERR_ABSENT))
+		return NULL;
+	return err ? err : first_symbol(jvm, words, count, &pool, loader, ret);
+}
+
 /** What a thread that waits for @p loader inside the VM is loading. *ret NULL: not known. */
 static struct hs_err *class_on_native_stack(struct hs_jvm *jvm, const struct hs_jthread *jthread,
                                             hs_addr loader, const char **ret)
 {
 	const uint64_t *words = NULL;
 	struct hs_err *err;
-	struct pool pool;
 	size_t count = 0;
 	hs_addr klass;
 
@@ -393,18 +427,22 @@ static struct hs_err *class_on_native_stack(struct hs_jvm *jvm, const struct hs_
 	if (err)
 		return err;
 	// The class that the thread is linking: the one nearest to the top of its stack.
+	klass = hs_class_linked_on_stack(jvm, words, count, jthread);
+	if (klass)
+		return symbol_in_pool(jvm, words, count, klass, loader, ret);
+	// Its lock cannot be read (a moving collector): any class that is not linked.
 	klass = hs_class_on_stack(jvm, words, count, false, UINT64_MAX);
-	if (!klass)
+	if (klass)
+		err = symbol_in_pool(jvm, words, count, klass, loader, ret);
+	if (!err && !*ret)
 		*ret = class_of_frame(jvm, jthread->thread,
 		                      hs_java_top_frame(jvm, jthread->thread));
-	if (!klass && !*ret)
-		err = calling_class(jvm, jthread->thread, &klass);
+	if (err || *ret)
+		return err;
+	err = calling_class(jvm, jthread->thread, &klass);
 	if (err || !klass)
 		return err;
-	err = read_pool(jvm, klass, &pool);
-	if (hs_err_catch(&err, HS_ERR_ABSENT))
-		return NULL;
-	return err ? err : first_symbol(jvm, words, count, &pool, loader, ret);
+	return symbol_in_pool(jvm, words, count, klass, loader, ret);
 }
 
 // ---- the edges

@@ -194,6 +194,11 @@ const struct hs_pending_class *hs_class_of_wait(struct hs_jvm *jvm,
 hs_addr hs_class_on_stack(struct hs_jvm *jvm, const uint64_t *words, size_t count,
                           bool initializing, hs_addr not_by);
 
+/** The first word of a native stack that is a class that @p jthread links, by its lock; 0: none. A
+ * stack also holds stale words, and classes that others link. */
+hs_addr hs_class_linked_on_stack(struct hs_jvm *jvm, const uint64_t *words, size_t count,
+                                 const struct hs_jthread *jthread);
+
 /** The link (or the initialization) of a class as a resource, named. HS_NONE: out of memory. */
 uint32_t hs_class_resource(struct hs_jvm *jvm, const struct hs_pending_class *class);
 

@@ -66,6 +66,7 @@ struct hs_fake_libjvm {
 	struct rows structs, types, ints, longs;
 	bool dropped[FAKE_LIBJVM_SYMBOLS];
 	hs_addr next_string, next_table, next_static, flag_table;
+	hs_addr info; // _s_internal_vm_info_string
 	size_t num_flags;
 };
 
@@ -229,11 +230,16 @@ static void standard_statics(struct hs_fake_libjvm *libjvm, bool is_25)
 	                      static_word(libjvm, is_25 ? 25 : 17));
 	hs_fake_libjvm_static(libjvm, "Abstract_VM_Version", "_s_vm_release", "const char*",
 	                      static_word(libjvm, put_string(libjvm, "99.0.1+2-Test")));
-	hs_fake_libjvm_static(
-		libjvm, "Abstract_VM_Version", "_s_internal_vm_info_string", "const char*",
-		static_word(libjvm, put_string(libjvm, "Test Server VM (99.0.1) for linux")));
+	libjvm->info = static_word(libjvm, put_string(libjvm, "Test Server VM (99.0.1) for linux"));
+	hs_fake_libjvm_static(libjvm, "Abstract_VM_Version", "_s_internal_vm_info_string",
+	                      "const char*", libjvm->info);
 	hs_fake_libjvm_static(libjvm, "JVMFlag", "flags", "JVMFlag*",
 	                      static_word(libjvm, libjvm->flag_table));
+}
+
+void hs_fake_libjvm_set_info(struct hs_fake_libjvm *libjvm, const char *text)
+{
+	hs_fake_u64(libjvm->fake, libjvm->info, put_string(libjvm, text));
 }
 
 void hs_fake_libjvm_standard(struct hs_fake_libjvm *libjvm, bool is_25)

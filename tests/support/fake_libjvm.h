@@ -43,6 +43,9 @@ void hs_fake_libjvm_flag(struct hs_fake_libjvm *libjvm, const char *name, size_t
  * as in 25 (field stream), with handles for mirrors and loaders. */
 void hs_fake_libjvm_standard(struct hs_fake_libjvm *libjvm, bool is_25);
 
+/** The one line that describes the VM, after hs_fake_libjvm_standard(). */
+void hs_fake_libjvm_set_info(struct hs_fake_libjvm *libjvm, const char *text);
+
 /** Do not export the symbol with this number. */
 void hs_fake_libjvm_drop_symbol(struct hs_fake_libjvm *libjvm, size_t index);
 

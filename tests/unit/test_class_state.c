@@ -20,6 +20,7 @@ enum {
 	CLASS_CLASS = 0xa0000,
 	INT_ARRAY = 0xa1000,
 	CLASS_A = 0xa2000,
+	CLASS_B = 0xa3000,
 	THREAD_A = 0x10000,
 	THREAD_B = 0x20000,
 	LIST = 0x30000,
@@ -28,6 +29,8 @@ enum {
 	STACK_SIZE = 0x10000,
 	MIRROR = 0x40000,
 	INIT_LOCK = 0x41000,
+	MIRROR_B = 0x42000,
+	INIT_LOCK_B = 0x43000,
 	VM_MONITOR = 0x50000, // InstanceKlass::_init_monitor
 	MONITOR = 0x60000,    // ObjectMonitor
 	HANDLE = 0x61000,
@@ -350,6 +353,46 @@ static void waits_for_a_link(void **state)
 	assert_int_equal(f->snapshot->gaps.len, 0);
 }
 
+/** 8 and 21.0.4+: an injected field, under another name each (vmSymbols.hpp, init_lock_name). */
+static void init_lock_of_8(void **state)
+{
+	struct fixture *f = *state;
+
+	f->lock_field.name = "init_lock";
+	waits_for_a_link(state);
+}
+
+static void init_lock_of_21(void **state)
+{
+	struct fixture *f = *state;
+
+	f->lock_field.name = "<init_lock>";
+	waits_for_a_link(state);
+}
+
+/** A native stack holds stale words too: a class counts when this thread has locked it. */
+static void linked_class_is_the_locked_one(void **state)
+{
+	struct fixture *f = *state;
+	const uint64_t words[] = {7, CLASS_B, CLASS_A};
+
+	open_target(f, 0, 0);
+	pending_class(f, LOADED, 0);
+	klass(f, CLASS_B, "app/B", 16, LOADED);
+	hs_fake_u64(f->fake, CLASS_B + 120, MIRROR_B);
+	hs_fake_fill(f->fake, MIRROR_B, 0, 64);
+	hs_fake_u32(f->fake, MIRROR_B + OFF_LOCK, INIT_LOCK_B);
+	hs_fake_u64(f->fake, INIT_LOCK_B, 1);
+	hs_fake_u64(f->fake, INIT_LOCK, STACK_B - 64);
+	succeed(hs_jvm_collect_threads(&f->jvm));
+	const struct hs_jthread *a = hs_jthread_by_index(&f->jvm, 0);
+	const struct hs_jthread *b = hs_jthread_by_index(&f->jvm, 1);
+	assert_int_equal(hs_class_linked_on_stack(&f->jvm, words, 3, b), CLASS_A);
+	assert_int_equal(hs_class_linked_on_stack(&f->jvm, words, 3, a), 0);
+	assert_int_equal(hs_class_on_stack(&f->jvm, words, 3, false, 0), 0);
+	assert_int_equal(hs_class_on_stack(&f->jvm, words, 3, false, UINT64_MAX), CLASS_B);
+}
+
 static void waits_for_an_initializer(void **state)
 {
 	struct fixture *f = *state;
@@ -527,6 +570,9 @@ int main(void)
 #define BEING_LINKED_TEST(name) cmocka_unit_test_setup_teardown(name, setup_being_linked, teardown)
 	const struct CMUnitTest tests[] = {
 		INIT_LOCK_TEST(waits_for_a_link),
+		INIT_LOCK_TEST(init_lock_of_8),
+		INIT_LOCK_TEST(init_lock_of_21),
+		INIT_LOCK_TEST(linked_class_is_the_locked_one),
 		INIT_LOCK_TEST(waits_for_an_initializer),
 		INIT_LOCK_TEST(initializer_is_not_its_own_waiter),
 		INIT_LOCK_TEST(moved_init_lock_is_inferred),

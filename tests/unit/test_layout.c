@@ -139,6 +139,23 @@ static void reads_flags_and_version_of_17(void **state)
 	assert_string_equal(fixture->snapshot->runtime.gc, "Parallel");
 }
 
+/** 8: what it publishes as its version is that of HotSpot, 25. */
+static void release_of_8_is_that_of_the_jre(void **state)
+{
+	struct fixture *fixture = *state;
+
+	hs_fake_libjvm_standard(fixture->libjvm, false);
+	hs_fake_libjvm_static(fixture->libjvm, "SystemDictionary", "_dictionary", "Dictionary*",
+	                      0x1000);
+	hs_fake_libjvm_set_info(fixture->libjvm,
+	                        "OpenJDK 64-Bit Server VM (25.504-b01) for linux-amd64 JRE "
+	                        "(1.8.0_504-8u504-ga-1-b01), built on Aug 20");
+	assert_null(open_jvm(fixture));
+	assert_int_equal(fixture->jvm->major, 8);
+	assert_string_equal(fixture->snapshot->runtime.version, "1.8.0_504-8u504-ga-1-b01");
+	assert_string_equal(fixture->snapshot->runtime.vm, "OpenJDK 64-Bit Server VM");
+}
+
 static void reads_flags_of_25(void **state)
 {
 	struct fixture *fixture = *state;
@@ -261,6 +278,7 @@ int main(void)
 		TEST(fallbacks_need_their_gate),
 		TEST(being_linked_has_an_init_monitor),
 		TEST(reads_flags_and_version_of_17),
+		TEST(release_of_8_is_that_of_the_jre),
 		TEST(reads_flags_of_25),
 		TEST(locking_mode_without_the_flag),
 		TEST(refuses_wild_numbers),
