@@ -179,10 +179,13 @@ static uint64_t hash_byte(uint64_t hash, unsigned char byte)
 	return (hash ^ byte) * UINT64_C(0x100000001b3); // FNV-1a
 }
 
-/** A name without what differs between runs: addresses and the counters of generated classes. */
+/** A name without what differs between runs: addresses and the counters of generated classes, also
+ * those behind a '/' (in 8 that is there only once somebody asked for the class's hash). */
 static uint64_t hash_name(uint64_t hash, const char *name)
 {
 	for (const char *p = name ? name : ""; *p; p++) {
+		if (p[0] == '/' && isdigit((unsigned char)p[1]))
+			continue;
 		if (p[0] == '0' && p[1] == 'x') {
 			p += 2;
 			while (isxdigit((unsigned char)*p))

@@ -440,6 +440,7 @@ void hs_jvm_close(struct hs_jvm *jvm)
 	hs_map64_deinit(&jvm->methods);
 	hs_map64_deinit(&jvm->klasses);
 	hs_map64_deinit(&jvm->symbols);
+	hs_map64_deinit(&jvm->own_clds);
 	hs_map64_deinit(&jvm->jthread_by_addr);
 	free(jvm);
 }

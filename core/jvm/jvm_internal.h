@@ -114,6 +114,9 @@ struct hs_jvm {
 	struct hs_map64 klasses;         /**< Klass * → struct hs_klass * */
 	struct hs_map64 methods;         /**< Method * → struct hs_method * */
 	struct hs_map64 symbols;         /**< Symbol * → its text */
+	struct hs_map64 own_clds;        /**< 8: ClassLoaderData * → is it an anonymous class's */
+	uint32_t loader_data_offset;     /**< 8: of ClassLoader.loader_data; 0 unknown */
+	bool loader_data_read;           /**< 8: it was looked for */
 	struct hs_code_cache *code_cache;   /**< code_cache.c */
 	struct hs_class_index *class_index; /**< klass.c: all loaded classes, built on first use */
 	struct hs_jthread_index *jthread_index; /**< java_threads.c: by stack, oop, thread */
@@ -206,6 +209,15 @@ HS_MUST_CHECK struct hs_err *hs_symbol(struct hs_jvm *jvm, hs_addr symbol, const
 /** Call @p fn for each loaded class, array classes included. Built once: later calls are cheap. */
 HS_MUST_CHECK struct hs_err *
 hs_klass_each(struct hs_jvm *jvm, struct hs_err *(*fn)(void *arg, hs_addr klass), void *arg);
+
+// ---- anonymous_class.c
+
+/**
+ * What jstack appends to the name of an anonymous class of the VM: "/0x…" of its address, in 8 "/"
+ * and a number. "" for all others, and in 8 before jstack or somebody else made that number.
+ */
+HS_MUST_CHECK struct hs_err *hs_anonymous_suffix(struct hs_jvm *jvm, const struct hs_klass *klass,
+                                                 const char **ret);
 
 /** Free what the index of all classes holds. */
 void hs_class_index_close(struct hs_jvm *jvm);

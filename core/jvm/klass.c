@@ -145,29 +145,20 @@ static char *hidden_suffix(char *name)
 	return *end ? NULL : plus;
 }
 
-/** 11 gives each VM-anonymous class (Unsafe.defineAnonymousClass) a CLD of its own. */
-static bool is_anonymous_11(struct hs_jvm *jvm, hs_addr cld)
+/** As jstack prints it: dots, and '/' before what tells apart the anonymous or hidden classes of
+ * one name (Klass::external_name). */
+static struct hs_err *make_external_name(struct hs_jvm *jvm, struct hs_klass *klass)
 {
-	uint8_t flag = 0;
+	const char *anonymous = "";
+	struct hs_err *err;
 
-	if (!hs_layout_has(&jvm->layout, HS_F_cld_is_anonymous))
-		return false;
-	struct hs_err *err = hs_target_read_u8(
-		jvm->target, cld + hs_layout_offset(&jvm->layout, HS_F_cld_is_anonymous), &flag);
+	err = hs_anonymous_suffix(jvm, klass, &anonymous);
+	if (err && hs_err_code(err) == HS_ERR_OOM)
+		return err;
 	hs_err_free(err); // cannot be read: the plain name will do
-	return flag == 1;
-}
-
-/** As jstack prints it: dots, and '/' before the address of a hidden class (Klass::external_name).
- */
-static const char *make_external_name(struct hs_jvm *jvm, const struct hs_klass *klass)
-{
-	char *name =
-		is_anonymous_11(jvm, klass->cld) && klass->name[0] != '['
-			? hs_arena_printf(jvm->arena, "%s/0x%016" PRIx64, klass->name, klass->addr)
-			: hs_arena_strdup(jvm->arena, klass->name);
+	char *name = hs_arena_printf(jvm->arena, "%s%s", klass->name, anonymous);
 	if (!name)
-		return NULL;
+		return hs_err_oom();
 	for (char *p = name; *p && p < name + strlen(klass->name); p++) {
 		if (*p == '/')
 			*p = '.';
@@ -175,7 +166,8 @@ static const char *make_external_name(struct hs_jvm *jvm, const struct hs_klass 
 	char *suffix = hidden_suffix(name);
 	if (suffix)
 		*suffix = '/';
-	return name;
+	klass->external_name = name;
+	return NULL;
 }
 
 static struct hs_err *decode_klass(struct hs_jvm *jvm, hs_addr addr, struct hs_klass *klass)
@@ -194,8 +186,7 @@ static struct hs_err *decode_klass(struct hs_jvm *jvm, hs_addr addr, struct hs_k
 		return err;
 	if (!is_plausible(klass))
 		return hs_err_new(HS_ERR_BAD_DATA, "0x%" PRIx64 " is no Klass", addr);
-	klass->external_name = make_external_name(jvm, klass);
-	return klass->external_name ? NULL : hs_err_oom();
+	return make_external_name(jvm, klass);
 }
 
 struct hs_err *hs_klass_get(struct hs_jvm *jvm, hs_addr addr, const struct hs_klass **ret)

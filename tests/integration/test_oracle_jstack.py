@@ -40,7 +40,10 @@ def parse_jstack(text):
             file, _, number = frame.group(2).partition(":")
             frames.append((frame.group(1), place(file, int(number) if number else None), []))
         elif lock and lock.group(1).startswith(("locked", "waiting", "parking")):
-            state = "locked" if lock.group(1) == "locked" else "waiting"
+            # 11 says "waiting to re-lock in wait()" of all monitors that wait() gave up, in the frames that took
+            # them; the others say "locked" there, and "re-lock" in the frame of wait() when it is so (vframe.cpp).
+            given_up = lock.group(1).startswith("waiting to re-lock") and len(frames) > 1
+            state = "locked" if lock.group(1) == "locked" or given_up else "waiting"
             frames[-1][2].append((state, int(lock.group(2), 16), lock.group(3)))
     return {name: frames for name, frames in threads.items() if frames}
 

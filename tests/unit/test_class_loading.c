@@ -68,6 +68,33 @@ static void signature_is_stable(void **state)
 	hs_snapshot_destroy(b);
 }
 
+static const char *signature_of_class(const char *class_name, struct hs_snapshot **ret)
+{
+	struct hs_snapshot *s = sb_create();
+	uint32_t x = sb_thread(s, "x", 1, NULL), y = sb_thread(s, "y", 2, NULL);
+	uint32_t a = sb_resource(s, HS_RES_JAVA_MONITOR, 0x10, "a", class_name);
+	uint32_t b = sb_resource(s, HS_RES_JAVA_MONITOR, 0x20, "b", "app.B");
+
+	sb_hold(s, x, a);
+	sb_wait(s, x, b);
+	sb_hold(s, y, b);
+	sb_wait(s, y, a);
+	*ret = s;
+	return sb_report(s)->findings.items[0].signature;
+}
+
+/** 8: the number behind the slash is there once somebody asked for the hash of the class. */
+static void signature_ignores_hashes_of_classes(void **state)
+{
+	(void)state;
+	struct hs_snapshot *a, *b;
+	const char *plain = signature_of_class("app.Main$$Lambda$1", &a);
+
+	assert_string_equal(plain, signature_of_class("app.Main$$Lambda$7/1096979270", &b));
+	hs_snapshot_destroy(a);
+	hs_snapshot_destroy(b);
+}
+
 static void known_issue(void **state)
 {
 	(void)state;
@@ -229,6 +256,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(incident),
 		cmocka_unit_test(signature_is_stable),
+		cmocka_unit_test(signature_ignores_hashes_of_classes),
 		cmocka_unit_test(known_issue),
 		cmocka_unit_test(transformer_on_the_stack),
 		cmocka_unit_test(ids_by_kind),

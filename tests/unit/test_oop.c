@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <string.h>
 
 #include "core/jvm/jvm_internal.h"
@@ -20,6 +21,7 @@ enum {
 	HEAP = 0x20000000,
 	BOOT_CLD = 0x30000000,
 	APP_CLD = 0x30000100,
+	ANONYMOUS_CLD = 0x30000200,
 
 	INSTANCE = 16,
 	BYTES = (int)0xc0100800, // type array, header 16, T_BYTE, log2 0
@@ -172,6 +174,8 @@ static void open_heap(struct fixture *f)
 	hs_fake_libjvm_standard(f->libjvm, f->is_25);
 	hs_fake_libjvm_flag(f->libjvm, "UseCompressedOops", 1, 1);
 	hs_fake_libjvm_flag(f->libjvm, "UseCompressedClassPointers", 1, 1);
+	hs_fake_libjvm_int(f->libjvm, "markOopDesc::hash_shift", 8);
+	hs_fake_libjvm_long(f->libjvm, "markOopDesc::hash_mask", 0x7fffffff);
 	hs_fake_libjvm_install(f->libjvm, true);
 	assert_null(hs_jvm_open(hs_fake_target(f->fake), f->snapshot, &f->jvm));
 	f->gaps = f->snapshot->gaps.len;
@@ -566,6 +570,109 @@ static void names_classes_as_jstack_does(void **state)
 	}
 }
 
+static void set_static(struct fixture *f, enum hs_field name, hs_addr value)
+{
+	hs_addr address = meta(f, 8);
+
+	hs_fake_u64(f->fake, address, value);
+	f->jvm->layout.fields[name] =
+		(struct hs_layout_field){.present = true, .is_static = true, .address = address};
+}
+
+/** A class in a CLD of its own, @p loader's. */
+static hs_addr anonymous_class(struct fixture *f, hs_addr loader, hs_addr *mirror_ret)
+{
+	hs_addr addr = klass(f, "app/Main$$Lambda$1", 16, f->object, true), slot = meta(f, 8);
+
+	hs_fake_fill(f->fake, ANONYMOUS_CLD, 0, 64);
+	hs_fake_u64(f->fake, slot, loader);
+	hs_fake_u64(f->fake, ANONYMOUS_CLD + 8, slot);
+	hs_fake_u64(f->fake, addr + 40, ANONYMOUS_CLD);
+	assert_null(hs_target_read_u64(hs_fake_target(f->fake), addr + 32, &slot));
+	assert_null(hs_target_read_u64(hs_fake_target(f->fake), slot, mirror_ret));
+	return addr;
+}
+
+static void assert_name(struct fixture *f, hs_addr addr, const char *expected)
+{
+	const struct hs_klass *decoded;
+
+	hs_map64_deinit(&f->jvm->klasses); // not from the cache
+	f->jvm->klasses = (struct hs_map64){0};
+	assert_null(hs_klass_get(f->jvm, addr, &decoded));
+	assert_string_equal(decoded->name, "app/Main$$Lambda$1");
+	assert_string_equal(decoded->external_name, expected);
+}
+
+static hs_addr loader_of_8(struct fixture *f)
+{
+	hs_addr class_loader = klass(f, "java/lang/ClassLoader", 32, f->object, false);
+
+	set_fields(f, class_loader,
+	           (struct field[]){
+			   {"loader_data", "J", 24, false, false}
+        },
+	           1);
+	set_static(f, HS_F_system_dictionary, 0);
+	set_static(f, HS_F_known_object, f->object);
+	set_static(f, HS_F_known_class_loader, class_loader);
+	f->jvm->layout.fields[HS_F_basic_lock_header].present = true;
+	hs_addr loader = object(f, class_loader, 32);
+	hs_fake_u64(f->fake, loader + 24, APP_CLD);
+	hs_fake_u64(f->fake, APP_CLD + 8, meta(f, 8));
+	return loader;
+}
+
+/** 8: "/" and the identity hash of the mirror, wherever the header of that is just now. */
+static void anonymous_classes_of_8(void **state)
+{
+	struct fixture *f = *state;
+	hs_addr mirror, loader = loader_of_8(f), addr = anonymous_class(f, loader, &mirror);
+	hs_addr monitor = meta(f, 64), lock = meta(f, 16), hashed = 77 << 8 | 1;
+
+	assert_name(f, addr, "app.Main$$Lambda$1"); // never hashed
+	hs_fake_u64(f->fake, mirror, hashed);
+	assert_name(f, addr, "app.Main$$Lambda$1/77");
+	hs_fake_u64(f->fake, mirror, monitor | 2);
+	hs_fake_u64(f->fake, monitor, hashed);
+	assert_name(f, addr, "app.Main$$Lambda$1/77");
+	hs_fake_u64(f->fake, mirror, lock);
+	hs_fake_u64(f->fake, lock, hashed);
+	assert_name(f, addr, "app.Main$$Lambda$1/77");
+	hs_fake_u64(f->fake, mirror, 0x7f0012345405); // biased
+	assert_name(f, addr, "app.Main$$Lambda$1");
+	hs_fake_u64(f->fake, mirror, hashed);
+	hs_fake_u64(f->fake, loader + 24, ANONYMOUS_CLD); // the loader's only one
+	hs_map64_deinit(&f->jvm->own_clds);
+	f->jvm->own_clds = (struct hs_map64){0};
+	assert_name(f, addr, "app.Main$$Lambda$1");
+}
+
+static void anonymous_classes_of_11(void **state)
+{
+	struct fixture *f = *state;
+	hs_addr mirror, addr = anonymous_class(f, 0, &mirror);
+	char expected[64];
+
+	f->jvm->layout.fields[HS_F_cld_is_anonymous] =
+		(struct hs_layout_field){.present = true, .offset = 32};
+	assert_name(f, addr, "app.Main$$Lambda$1");
+	hs_fake_u8(f->fake, ANONYMOUS_CLD + 32, 1);
+	snprintf(expected, sizeof(expected), "app.Main$$Lambda$1/0x%016llx",
+	         (unsigned long long)addr);
+	assert_name(f, addr, expected);
+}
+
+/** The class of the loader of ClassLoader is ClassLoader: no recursion without end. */
+static void anonymous_class_of_a_circle(void **state)
+{
+	struct fixture *f = *state;
+	hs_addr mirror, loader = loader_of_8(f), addr = anonymous_class(f, loader, &mirror);
+
+	set_static(f, HS_F_known_class_loader, addr);
+	assert_name(f, addr, "app.Main$$Lambda$1");
+}
+
 static void refuses_what_is_no_class(void **state)
 {
 	struct fixture *f = *state;
@@ -817,6 +924,9 @@ int main(void)
 		BOTH(walks_a_map),
 		BOTH(ends_on_a_circle_of_tables),
 		BOTH(names_classes_as_jstack_does),
+		cmocka_unit_test_setup_teardown(anonymous_classes_of_8, setup_17, teardown),
+		cmocka_unit_test_setup_teardown(anonymous_classes_of_11, setup_17, teardown),
+		cmocka_unit_test_setup_teardown(anonymous_class_of_a_circle, setup_17, teardown),
 		BOTH(refuses_what_is_no_class),
 		BOTH(ends_on_a_circle_of_supers),
 		BOTH(finds_classes_by_name),
