@@ -67,7 +67,9 @@ bool hs_vec_grow(struct hs_arena *arena, void **items, size_t *cap, size_t len, 
 	         ? &(vec)->items[(vec)->len++]                                              \
 	         : NULL)
 
-#define hs_vec_each(item, vec) \
-	for (typeof((vec)->items + 0) item = (vec)->items; item < (vec)->items + (vec)->len; item++)
+// Not `items + len` of an empty one: that is undefined for NULL.
+#define hs_vec_each(item, vec)                             \
+	for (typeof((vec)->items + 0) item = (vec)->items; \
+	     item && item < (vec)->items + (vec)->len; item++)
 
 #endif // HS_ARENA_H
