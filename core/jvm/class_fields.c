@@ -176,6 +176,30 @@ static bool field_flag(const struct hs_jvm *jvm, uint32_t flags, const char *con
 	       (flags >> bit & 1);
 }
 
+/** A flag that this VM does not name may announce one more number: what follows is not known. */
+static bool has_unnamed_flag(const struct hs_jvm *jvm, uint32_t flags)
+{
+	// fieldInfo.hpp; the first three of 28 alone.
+	static const char *const names[] = {
+		"FieldInfo::FieldFlags::_ff_null_free_value_type",
+		"FieldInfo::FieldFlags::_ff_flat",
+		"FieldInfo::FieldFlags::_ff_null_marker",
+		"FieldInfo::FieldFlags::_ff_initialized",
+		"FieldInfo::FieldFlags::_ff_injected",
+		"FieldInfo::FieldFlags::_ff_generic",
+		"FieldInfo::FieldFlags::_ff_stable",
+		"FieldInfo::FieldFlags::_ff_contended",
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		int64_t bit;
+
+		if (hs_vmstructs_constant(jvm->vm, names[i], &bit) && bit >= 0 && bit < 32)
+			flags &= ~(1U << bit);
+	}
+	return flags;
+}
+
 static bool next_stream_field(const struct hs_jvm *jvm, struct hs_u5 *stream, struct raw_field *raw)
 {
 	raw->name = hs_u5_next(stream);
@@ -196,7 +220,7 @@ static bool next_stream_field(const struct hs_jvm *jvm, struct hs_u5 *stream, st
 		if (field_flag(jvm, flags, optional[i]))
 			hs_u5_next(stream);
 	}
-	return !stream->failed;
+	return !stream->failed && !has_unnamed_flag(jvm, flags);
 }
 
 static struct hs_err *read_stream_fields(struct field_reader *reader, hs_addr array)
@@ -216,7 +240,7 @@ static struct hs_err *read_stream_fields(struct field_reader *reader, hs_addr ar
 		struct raw_field raw;
 
 		if (!next_stream_field(reader->jvm, &stream, &raw))
-			return hs_err_new(HS_ERR_BAD_DATA, "the field stream ends early");
+			return hs_err_new(HS_ERR_BAD_DATA, "the field stream cannot be decoded");
 		err = add_field(reader, &raw);
 		if (err)
 			return err;

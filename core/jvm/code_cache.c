@@ -245,6 +245,7 @@ static struct hs_err *check_layout(const struct hs_layout *layout)
 		{HS_F_blob_name,                   "CodeBlob::_name"                        },
 		{HS_F_blob_size,                   "CodeBlob::_size"                        },
 		{HS_F_blob_frame_size,             "CodeBlob::_frame_size"                  },
+		{HS_F_blob_frame_complete_offset,  "CodeBlob::_frame_complete_offset"       },
 		{HS_F_interpreter_code,            "AbstractInterpreter::_code"             },
 		{HS_F_stub_queue_buffer,           "StubQueue::_stub_buffer"                },
 		{HS_F_stub_queue_limit,            "StubQueue::_buffer_limit"               },
@@ -261,6 +262,9 @@ static struct hs_err *check_layout(const struct hs_layout *layout)
 	      hs_layout_has(layout, HS_F_growable_array_len) &&
 	      hs_layout_has(layout, HS_F_growable_array_data)))
 		return hs_err_new(HS_ERR_UNSUPPORTED, "libjvm does not publish CodeCache::_heaps");
+	if (!hs_layout_has(layout, HS_F_blob_code_begin) &&
+	    !hs_layout_has(layout, HS_F_blob_code_offset))
+		return hs_err_new(HS_ERR_UNSUPPORTED, "libjvm does not publish CodeBlob::_code_offset");
 	if (!layout->sizes[HS_T_heap_block] || !layout->sizes[HS_T_code_blob])
 		return hs_err_new(HS_ERR_UNSUPPORTED,
 		                  "libjvm does not publish the sizes of HeapBlock and CodeBlob");
@@ -368,13 +372,12 @@ static struct hs_err *blob_name(struct hs_jvm *jvm, const struct hs_record *reco
 
 static bool is_nmethod(const struct hs_jvm *jvm, const struct hs_record *record, const char *name)
 {
-	int64_t kind = 1; // 24: CodeBlobKind::Nmethod; the constants are published since 25
+	int64_t kind;
 
-	if (hs_layout_has(&jvm->layout, HS_F_blob_kind)) {
-		hs_vmstructs_constant(jvm->vm, "CodeBlobKind::Nmethod", &kind);
+	if (hs_layout_has(&jvm->layout, HS_F_blob_kind) &&
+	    hs_vmstructs_constant(jvm->vm, "CodeBlobKind::Nmethod", &kind))
 		return (hs_record_int(record, HS_F_blob_kind) & 0xff) == kind;
-	}
-	// 8..23: nmethod.cpp names them so, nothing else is named so.
+	// 8..24 publish no kinds: nmethod.cpp names them so (to 28), nothing else is named so.
 	return !strcmp(name, "nmethod") || !strcmp(name, "native nmethod");
 }
 

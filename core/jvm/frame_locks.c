@@ -218,6 +218,13 @@ struct hs_err *hs_frame_locks_add_wait(struct hs_frame_locks *locks, const struc
 	return push(locks, HS_LOCK_WAITING_ON, object, resource);
 }
 
+/** That a thread has no pending monitor is something to be read, too. */
+static bool is_known_not_to_wait(const struct hs_jvm *jvm, const struct hs_jthread *jthread)
+{
+	return jthread && !jthread->pending_monitor &&
+	       hs_layout_has(&jvm->layout, HS_F_thread_pending_monitor);
+}
+
 struct hs_err *hs_frame_locks_add(struct hs_frame_locks *locks, hs_addr object, bool is_eliminated)
 {
 	struct hs_jvm *jvm = locks->jvm;
@@ -229,10 +236,14 @@ struct hs_err *hs_frame_locks_add(struct hs_frame_locks *locks, hs_addr object, 
 		return push(locks, HS_LOCK_ELIMINATED, object, HS_NONE);
 	if (locks->is_top && !locks->found_first) {
 		const struct hs_jthread *jthread = hs_jthread_by_index(jvm, locks->thread);
+		hs_addr pending = jthread ? monitor_object(jvm, jthread->pending_monitor) : 0;
 
 		// Only the first monitor of the first frame can be one that is not entered yet.
-		if (jthread && monitor_object(jvm, jthread->pending_monitor) == object)
+		locks->found_first = true;
+		if (pending == object)
 			state = HS_LOCK_WAITING_TO_LOCK;
+		else if (!pending && !is_known_not_to_wait(jvm, jthread))
+			return NULL; // locked, or waited for: a gap says that it is not known
 	}
 	locks->found_first = true;
 	return push(locks, state, object, hs_monitor_resource(jvm, object));

@@ -191,8 +191,11 @@ static void resolve_arrays(struct hs_jvm *jvm)
 	else
 		jvm->array_length_offset = (uint32_t)hs_layout_offset(layout, HS_F_oop_klass) + 8;
 	// Elements of less than 8 bytes follow directly since 23 (JDK-8139457), the release that
-	// also moved nmethod::_immutable_data out of the code cache.
-	jvm->array_data_aligned = !hs_layout_has(layout, HS_F_nmethod_immutable_data);
+	// also moved nmethod::_immutable_data out of the code cache. The others are 24+.
+	jvm->array_data_aligned = !hs_layout_has(layout, HS_F_nmethod_immutable_data) &&
+	                          !hs_layout_has(layout, HS_F_blob_mutable_data) &&
+	                          !hs_layout_has(layout, HS_F_thread_owner_id) &&
+	                          !jvm->compact_headers;
 }
 
 static void resolve_locking(struct hs_jvm *jvm, const struct flags *flags)
@@ -387,8 +390,10 @@ static struct hs_err *resolve(struct hs_jvm *jvm)
 	if (err)
 		return err;
 	jvm->use_shenandoah = flag_is(&flags, FLAG_SHENANDOAH, false);
-	// The bias came with the field info stream, both in 21 (unsigned5.hpp).
-	jvm->unsigned5_bias = hs_layout_has(&jvm->layout, HS_F_klass_fieldinfo_stream);
+	// The bias came with these, all in 21 (unsigned5.hpp): a release may hide one of them.
+	jvm->unsigned5_bias = hs_layout_has(&jvm->layout, HS_F_klass_fieldinfo_stream) ||
+	                      hs_layout_has(&jvm->layout, HS_F_const_method_flags_u4) ||
+	                      hs_layout_has(&jvm->layout, HS_F_thread_lock_stack);
 	resolve_arrays(jvm);
 	resolve_locking(jvm, &flags);
 	jvm->snapshot->runtime.kind = "hotspot";
@@ -422,6 +427,7 @@ struct hs_err *hs_jvm_open(struct hs_target *target, struct hs_snapshot *snapsho
 	hs_snapshot_gap(snapshot, "code cache", "Java frames cannot be found",
 	                hs_code_cache_open(jvm));
 	hs_java_frames_init(jvm);
+	hs_jvm_note_missing(jvm);
 	*ret = jvm;
 	return NULL;
 }

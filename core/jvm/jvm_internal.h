@@ -263,6 +263,11 @@ HS_MUST_CHECK struct hs_err *hs_jthread_lock_stack(struct hs_jvm *jvm,
  * where the object is one. Names it. HS_NONE when out of memory. */
 uint32_t hs_monitor_resource(struct hs_jvm *jvm, hs_addr object);
 
+// ---- missing.c
+
+/** Gaps for what this release does not publish, where readers just do without. */
+void hs_jvm_note_missing(struct hs_jvm *jvm);
+
 // ---- code_cache.c, java_frames.c
 
 HS_MUST_CHECK struct hs_err *hs_code_cache_open(struct hs_jvm *jvm);

@@ -93,6 +93,51 @@ static void set_deopt(const struct hs_blob *blob, const struct hs_record *record
 	nm->orig_pc_offset = hs_record_int(record, HS_F_nmethod_orig_pc_offset);
 }
 
+/** A field that is not published reads as 0, and frames decoded with it would be wrong ones. */
+static struct hs_err *check_layout(const struct hs_layout *layout)
+{
+	static const struct {
+		enum hs_field any_of[3]; // the first is what a newer release would lack
+		const char *name;
+	} needed[] = {
+		{{HS_F_nmethod_method},						"nmethod::_method"            },
+		{{HS_F_nmethod_scopes_pcs_offset},                                     "nmethod::_scopes_pcs_offset" },
+		{{HS_F_nmethod_scopes_data_offset, HS_F_nmethod_scopes_data_begin},
+	         "nmethod::_scopes_data_offset"								      },
+		{{HS_F_nmethod_immutable_data_size, HS_F_nmethod_dependencies_offset},
+	         "nmethod::_immutable_data_size"								     },
+		{{HS_F_blob_mutable_data, HS_F_nmethod_metadata_offset},               "CodeBlob::_mutable_data"     },
+		{{HS_F_blob_mutable_data_size, HS_F_nmethod_metadata_offset},
+	         "CodeBlob::_mutable_data_size"								      },
+		{{HS_F_blob_relocation_size, HS_F_nmethod_metadata_offset},
+	         "CodeBlob::_relocation_size"									},
+		{{HS_F_blob_data_offset, HS_F_nmethod_oops_offset},                    "CodeBlob::_data_offset"      },
+		{{HS_F_nmethod_deopt_entry_offset, HS_F_nmethod_deopt_offset,
+	          HS_F_nmethod_deopt_begin},
+	         "nmethod::_deopt_handler_entry_offset"							      },
+		{{HS_F_nmethod_orig_pc_offset},                                        "nmethod::_orig_pc_offset"    },
+		{{HS_F_pc_desc_pc_offset},					     "PcDesc::_pc_offset"          },
+		{{HS_F_pc_desc_scope_offset},                                          "PcDesc::_scope_decode_offset"},
+		{{HS_F_pc_desc_obj_offset},					    "PcDesc::_obj_decode_offset"  },
+	};
+
+	for (size_t i = 0; i < sizeof(needed) / sizeof(*needed); i++) {
+		bool found = false;
+
+		for (size_t j = 0; j < 3 && (!j || needed[i].any_of[j]); j++)
+			found |= hs_layout_has(layout, needed[i].any_of[j]);
+		if (!found)
+			return hs_err_new(HS_ERR_UNSUPPORTED, "libjvm does not publish %s",
+			                  needed[i].name);
+	}
+	// One without the other: neither layout.
+	if (hs_layout_has(layout, HS_F_nmethod_immutable_data_size) !=
+	    hs_layout_has(layout, HS_F_nmethod_immutable_data))
+		return hs_err_new(HS_ERR_UNSUPPORTED,
+		                  "libjvm does not publish nmethod::_immutable_data");
+	return NULL;
+}
+
 struct hs_err *hs_nmethod_read(struct hs_jvm *jvm, const struct hs_blob *blob,
                                const struct hs_record *record, const struct hs_nmethod **ret)
 {
@@ -100,6 +145,9 @@ struct hs_err *hs_nmethod_read(struct hs_jvm *jvm, const struct hs_blob *blob,
 
 	if (!nm)
 		return hs_err_oom();
+	struct hs_err *err = check_layout(&jvm->layout);
+	if (err)
+		return err;
 	nm->method = (hs_addr)hs_record_int(record, HS_F_nmethod_method);
 	nm->tier = hs_record_int(record, HS_F_nmethod_comp_level) & 0xff;
 	set_debug_info(blob, record, nm);

@@ -96,6 +96,7 @@ static void walks_interpreted(enum fake_release release)
 	hs_fake_u64(code->fake, low - 32 + 8, 0);      // free
 	hs_fake_u64(code->fake, low - 16 + 8, first);
 	open_cache(code);
+	hs_fake_code_thread(code, 0, 0, 0, 0, 0);
 	step(code, &cursor);
 
 	check_frame(code, 0, HS_FRAME_INTERPRETED, "run", 7);
@@ -230,6 +231,7 @@ static void setup_compiled(struct compiled *c)
 	hs_fake_u64(c->code->fake, SP + FRAME_BYTES - 16, ENTRY_FP);
 	hs_fake_u64(c->code->fake, SP + FRAME_BYTES - 8, FAKE_CALL_STUB_RETURN);
 	open_cache(c->code);
+	hs_fake_code_thread(c->code, 0, 0, 0, 0, 0);
 }
 
 static void check_compiled_locks(struct compiled *c, const struct hs_frame *frame)
@@ -521,6 +523,28 @@ static void pending_monitor_is_not_locked_yet(void **state)
 	hs_fake_code_destroy(code);
 }
 
+/** Held, or still waited for? Without its pending monitor that cannot be told. */
+static void unknown_pending_monitor_is_no_locked_one(void **state)
+{
+	struct fake_code *code = hs_fake_code_create(FAKE_17);
+	hs_addr object = hs_fake_code_object(code, "app/A");
+
+	(void)state;
+	struct hs_cursor cursor = enter_top(code, hs_fake_code_method(code, "run"), object);
+	open_cache(code);
+	step(code, &cursor); // no JavaThread is known
+	assert_int_equal(frame_at(code, 0)->num_locks, 0);
+	code->list.frames.len = 0;
+	hs_fake_code_thread(code, 0xdead0000, 0, 0, 0, 0); // its monitor cannot be read
+	cursor = hs_fake_code_cursor(IN_INTERPRETER, SP, FP);
+	step(code, &cursor);
+	assert_int_equal(frame_at(code, 0)->num_locks, 0);
+	cursor = hs_fake_code_cursor(IN_INTERPRETER, SP + 8, FP); // below the top it is held
+	step(code, &cursor);
+	assert_int_equal(frame_at(code, 1)->num_locks, 1);
+	hs_fake_code_destroy(code);
+}
+
 static void object_wait_names_its_receiver(void **state)
 {
 	struct fake_code *code = hs_fake_code_create(FAKE_17);
@@ -619,6 +643,7 @@ int main(void)
 		cmocka_unit_test(return_barrier_ends_the_walk),
 		cmocka_unit_test(pc_without_a_blob_is_an_error),
 		cmocka_unit_test(pending_monitor_is_not_locked_yet),
+		cmocka_unit_test(unknown_pending_monitor_is_no_locked_one),
 		cmocka_unit_test(object_wait_names_its_receiver),
 		cmocka_unit_test(resumes_at_the_anchor),
 		cmocka_unit_test(finds_locals_of_interpreted_frames),
