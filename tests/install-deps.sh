@@ -21,7 +21,7 @@ case " $* " in
 	;;
 esac
 case " $* " in
-*' ci '*) packages="$packages clang-14 clang-format-14 clang-tidy-14" ;;
+*' ci '*) packages="$packages clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14" ;;
 esac
 
 command -v apt-get >/dev/null 2>&1 && command -v dpkg-query >/dev/null 2>&1 || {

@@ -358,7 +358,7 @@ hs_addr hs_fake_code_nmethod(struct fake_code *code, uint32_t first, uint32_t se
 
 	if (code->release != FAKE_25) {
 		scopes = data + 80;
-		pcs = scopes + 64;
+		pcs = scopes + (nm->scopes_len > 64 ? (nm->scopes_len + 15) & ~(size_t)15 : 64);
 	}
 	for (size_t i = 0; i < 4; i++)
 		hs_fake_u64(code->fake, oops + 8 * i, nm->oops[i]);

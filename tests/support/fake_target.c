@@ -84,18 +84,28 @@ static struct fake_page *page_at(struct hs_fake *fake, hs_addr addr)
 
 void hs_fake_memory(struct hs_fake *fake, hs_addr addr, const void *bytes, size_t len)
 {
-	for (const uint8_t *in = bytes; len; len--, addr++, in++) {
-		struct fake_page *page = page_at(fake, addr);
+	const uint8_t *in = bytes;
 
-		page->bytes[addr % FAKE_PAGE] = *in;
-		page->present[addr % FAKE_PAGE] = true;
+	while (len) {
+		struct fake_page *page = page_at(fake, addr);
+		size_t at = addr % FAKE_PAGE, room = FAKE_PAGE - at, n = len < room ? len : room;
+
+		memcpy(page->bytes + at, in, n);
+		memset(page->present + at, true, n);
+		addr += n;
+		in += n;
+		len -= n;
 	}
 }
 
 void hs_fake_fill(struct hs_fake *fake, hs_addr addr, uint8_t byte, size_t len)
 {
-	for (; len; len--, addr++)
-		hs_fake_memory(fake, addr, &byte, 1);
+	uint8_t page[FAKE_PAGE];
+
+	memset(page, byte, sizeof(page));
+	for (; len > sizeof(page); len -= sizeof(page), addr += sizeof(page))
+		hs_fake_memory(fake, addr, page, sizeof(page));
+	hs_fake_memory(fake, addr, page, len);
 }
 
 void hs_fake_u8(struct hs_fake *fake, hs_addr addr, uint8_t value)
