@@ -217,9 +217,9 @@ static struct hs_err *walk_classes(struct hs_jvm *jvm, struct hs_lock_index *ind
 	struct hs_err *err;
 
 	if (!hs_layout_has(&jvm->layout, HS_F_klass_init_state) ||
-	    !hs_layout_has(&jvm->layout, HS_F_klass_init_thread) ||
-	    index->states.loaded < 0 || index->states.linked < 0 ||
-	    index->states.being_initialized < 0 || index->states.fully_initialized < 0)
+	    !hs_layout_has(&jvm->layout, HS_F_klass_init_thread) || index->states.loaded < 0 ||
+	    index->states.linked < 0 || index->states.being_initialized < 0 ||
+	    index->states.fully_initialized < 0)
 		return hs_err_new(HS_ERR_UNSUPPORTED,
 		                  "this release does not publish the state of a class");
 	if (index->states.being_linked < 0) {

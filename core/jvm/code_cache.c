@@ -264,7 +264,8 @@ static struct hs_err *check_layout(const struct hs_layout *layout)
 		return hs_err_new(HS_ERR_UNSUPPORTED, "libjvm does not publish CodeCache::_heaps");
 	if (!hs_layout_has(layout, HS_F_blob_code_begin) &&
 	    !hs_layout_has(layout, HS_F_blob_code_offset))
-		return hs_err_new(HS_ERR_UNSUPPORTED, "libjvm does not publish CodeBlob::_code_offset");
+		return hs_err_new(HS_ERR_UNSUPPORTED,
+		                  "libjvm does not publish CodeBlob::_code_offset");
 	if (!layout->sizes[HS_T_heap_block] || !layout->sizes[HS_T_code_blob])
 		return hs_err_new(HS_ERR_UNSUPPORTED,
 		                  "libjvm does not publish the sizes of HeapBlock and CodeBlob");
