@@ -28,14 +28,27 @@ struct parts {
 	size_t num_class;                  /**< links and initializations */
 };
 
-/** Deadlocks that somebody has published, by the class that takes part. */
+/**
+ * Deadlocks that somebody has published. A row matches when each of its names does; NULL: any. A
+ * new one is a row here and a case in tests/unit/test_class_loading.c; its page must exist.
+ */
 static const struct known_issue {
-	const char *class_name, *title, *url, *fix;
+	const char *loader;      /**< class of a class loader that is not parallel capable */
+	const char *transformer; /**< class of the class-file transformer on the stacks */
+	const char *title, *url;
+	const char *fix; /**< the release that has the fix; NULL when there is none */
 } known_issues[] = {
-	{"org.springframework.boot.loader.launch.LaunchedClassLoader",
-         "Spring Boot 3.2's loader is not parallel capable (spring-projects/spring-boot#41665)", "https://github.com/spring-projects/spring-boot/issues/41665",
-         "Upgrade Spring Boot to 3.2.9, 3.3.3 or later: there JarUrlClassLoader calls "
-         "ClassLoader.registerAsParallelCapable()."},
+	{
+         .loader = "org.springframework.boot.loader.launch.LaunchedClassLoader",
+         .title = "Launcher's ClassLoader is no longer parallel capable "
+			 "(spring-projects/spring-boot#41665)",              .url = "https://github.com/spring-projects/spring-boot/issues/41665",
+         .fix = "Upgrade Spring Boot to 3.2.9, 3.3.3 or later: there JarUrlClassLoader "
+		       "calls ClassLoader.registerAsParallelCapable().", },
+	{
+         .transformer = "com.datadog.debugger.agent.SourceFileTrackingTransformer",
+         .title = "Deadlock / BLOCKED threads starting tomcat with dd-agent "
+			 "(DataDog/datadog-agent#33821)", .url = "https://github.com/DataDog/datadog-agent/issues/33821",
+	 },
 };
 
 static struct parts parts_of(const struct hs_snapshot *s, const struct hs_cycle *cycle)
@@ -166,6 +179,38 @@ static void explain_loader_vs_link(struct hs_report *report, struct hs_finding *
 		why_not_parallel(report, f, info);
 }
 
+/** The holder of the loader's lock loads a class, and needs the other one to transform it. */
+static void explain_transformer(struct hs_report *report, struct hs_finding *f,
+                                const struct parts *parts)
+{
+	const struct hs_snapshot *s = report->snapshot;
+	struct hs_arena *arena = report->arena;
+	uint32_t thread = parts->loader_hold->thread;
+	const char *name = transformer_on(s, thread);
+
+	if (!name)
+		return;
+	hs_finding_why(report, f,
+	               "It was the class-file transformer %s of an agent that needed it: it runs "
+	               "within each class load%s, so here with the loader's lock held.",
+	               hs_words_safe(arena, name),
+	               transformer_on(s, parts->link_hold->thread) ? ", of both threads" : "");
+}
+
+/** Since JDK 20 (JDK-8288064) until 22, and in 21.0.0 to 21.0.3, a monitor of the VM guards a link;
+ * such a JVM has the state being_linked. */
+static void why_jstack_is_silent(struct hs_report *report, struct hs_finding *f,
+                                 const struct parts *parts)
+{
+	const struct hs_class_info *info = resource_of(report, parts->link_hold)->class_info;
+
+	if (info && info->state && strcmp(info->state, "being_linked") == 0)
+		hs_finding_why(report, f,
+		               "jstack shows the threads that wait for the link as RUNNABLE and "
+		               "reports no deadlock: this JVM guards a link with a monitor of its "
+		               "own (JDK-8288064).");
+}
+
 static void fix_loader(struct hs_report *report, struct hs_finding *f,
                        const struct hs_loader_info *info)
 {
@@ -187,11 +232,10 @@ static void fix_loader(struct hs_report *report, struct hs_finding *f,
 			hs_words_safe(arena, info->class_name));
 }
 
-static void fix_link(struct hs_report *report, struct hs_finding *f, const struct hs_cycle *cycle,
+static void fix_link(struct hs_report *report, struct hs_finding *f, const char *transformer,
                      const struct hs_resource *link)
 {
 	struct hs_arena *arena = report->arena;
-	const char *transformer = find_transformer(report->snapshot, cycle);
 	const char *cls = hs_words_safe(arena, link->class_name);
 
 	if (transformer) {
@@ -247,28 +291,61 @@ static void loader_evidence(struct hs_report *report, struct hs_finding *f,
 		                    name);
 }
 
-static void report_known(struct hs_report *report, struct hs_finding *f,
-                         const struct hs_resource *loader)
+static bool same_name(const char *wanted, const char *name)
 {
-	const char *name = loader->loader_info ? loader->loader_info->class_name : NULL;
+	return !wanted || (name && strcmp(wanted, name) == 0);
+}
 
-	for (size_t i = 0; name && i < sizeof(known_issues) / sizeof(*known_issues); i++) {
-		if (strcmp(known_issues[i].class_name, name) != 0)
+/** Cites the published deadlocks that this one looks like; true when one names its fix. @p info
+ * and @p transformer may be NULL. */
+static bool report_known(struct hs_report *report, struct hs_finding *f,
+                         const struct hs_loader_info *info, const char *transformer)
+{
+	// A loader that is parallel capable has been repaired.
+	const char *loader = info && info->parallel_capable == HS_NO ? info->class_name : NULL;
+	bool fixed = false;
+
+	for (size_t i = 0; i < sizeof(known_issues) / sizeof(*known_issues); i++) {
+		const struct known_issue *known = &known_issues[i];
+
+		if (!same_name(known->loader, loader) ||
+		    !same_name(known->transformer, transformer))
 			continue;
-		hs_finding_known(report, f, known_issues[i].title, known_issues[i].url);
-		hs_finding_fix(report, f, "%s", known_issues[i].fix);
+		hs_finding_known(report, f, known->title, known->url);
+		if (known->fix)
+			hs_finding_fix(report, f, "%s", known->fix);
+		fixed = fixed || known->fix;
 	}
+	return fixed;
+}
+
+/** What can be done before anybody changes code. */
+static void fix_at_once(struct hs_report *report, struct hs_finding *f, const char *transformer)
+{
+	if (transformer)
+		hs_finding_fix(report, f,
+		               "At once: restart it, this is a race that another start can win; "
+		               "and start it without the agent of %s, where that can be spared.",
+		               hs_words_safe(report->arena, transformer));
+	else
+		hs_finding_fix(report, f,
+		               "At once: restart it, this is a race that another start can win.");
 }
 
 static void loader_lock_vs_link(struct hs_report *report, struct hs_finding *f,
                                 const struct hs_cycle *cycle, const struct parts *parts)
 {
 	const struct hs_resource *loader = resource_of(report, parts->loader_hold);
+	const char *transformer = find_transformer(report->snapshot, cycle);
 
 	explain_loader_vs_link(report, f, parts);
-	report_known(report, f, loader);
-	fix_loader(report, f, loader->loader_info);
-	fix_link(report, f, cycle, resource_of(report, parts->link_hold));
+	explain_transformer(report, f, parts);
+	why_jstack_is_silent(report, f, parts);
+	// Who meets a loader that is repaired in a release does not write that loader.
+	if (!report_known(report, f, loader->loader_info, transformer))
+		fix_loader(report, f, loader->loader_info);
+	fix_link(report, f, transformer, resource_of(report, parts->link_hold));
+	fix_at_once(report, f, transformer);
 	loader_evidence(report, f, loader);
 }
 
@@ -327,7 +404,8 @@ static void init_cycle(struct hs_report *report, struct hs_finding *f, const str
 		"example Class.forName on each in main().");
 }
 
-static void init_vs_lock(struct hs_report *report, struct hs_finding *f, const struct parts *parts)
+static void init_vs_lock(struct hs_report *report, struct hs_finding *f,
+                         const struct hs_cycle *cycle, const struct parts *parts)
 {
 	struct hs_arena *arena = report->arena;
 	const struct hs_snapshot *s = report->snapshot;
@@ -348,8 +426,8 @@ static void init_vs_lock(struct hs_report *report, struct hs_finding *f, const s
 	if (parts->loader_hold) {
 		const struct hs_resource *loader = resource_of(report, parts->loader_hold);
 
-		report_known(report, f, loader);
-		fix_loader(report, f, loader->loader_info);
+		if (!report_known(report, f, loader->loader_info, find_transformer(s, cycle)))
+			fix_loader(report, f, loader->loader_info);
 		loader_evidence(report, f, loader);
 	}
 	hs_finding_fix(
@@ -402,7 +480,7 @@ static struct hs_err *class_loading_run(const struct hs_wait_graph *graph, struc
 		else if (parts.loader_hold && parts.link_hold)
 			loader_lock_vs_link(report, f, cycle, &parts);
 		else
-			init_vs_lock(report, f, &parts);
+			init_vs_lock(report, f, cycle, &parts);
 		hs_report_claim(report, cycle);
 	}
 	return NULL;

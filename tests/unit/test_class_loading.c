@@ -35,6 +35,7 @@ static void incident(void **state)
 	                                 "boot.Boot$JarUrlClassLoader");
 	assert_contains(f->fix.items[1], "app.ClassWriter");
 	assert_contains(f->fix.items[2], "version 50");
+	assert_contains(f->fix.items[3], "At once: restart");
 	assert_int_equal(f->known.len, 0);
 	hs_snapshot_destroy(s);
 }
@@ -95,27 +96,83 @@ static void signature_ignores_hashes_of_classes(void **state)
 	hs_snapshot_destroy(b);
 }
 
-static void known_issue(void **state)
+static const struct hs_loader_info launched = {
+	.class_name = "org.springframework.boot.loader.launch.LaunchedClassLoader",
+	.parallel_capable = HS_NO,
+	.asked = HS_YES,
+	.unregistered_superclass =
+		"org.springframework.boot.loader.net.protocol.jar.JarUrlClassLoader",
+	.self_registered = HS_NO,
+};
+
+static struct hs_snapshot *incident_with_loader(const struct hs_loader_info *loader)
 {
-	(void)state;
-	static const struct hs_loader_info loader = {
-		.class_name = "org.springframework.boot.loader.launch.LaunchedClassLoader",
-		.parallel_capable = HS_NO,
-		.asked = HS_YES,
-		.unregistered_superclass =
-			"org.springframework.boot.loader.net.protocol.jar.JarUrlClassLoader",
-		.self_registered = HS_NO,
-	};
 	struct hs_snapshot *s = sb_incident();
 
 	hs_vec_each (resource, &s->resources) {
 		if (resource->kind == HS_RES_LOADER_LOCK)
-			resource->loader_info = &loader;
+			resource->loader_info = loader;
 	}
+	return s;
+}
+
+static void known_issue(void **state)
+{
+	(void)state;
+	struct hs_snapshot *s = incident_with_loader(&launched);
 	const struct hs_finding *f = &sb_report(s)->findings.items[0];
+
 	assert_int_equal(f->known.len, 1);
 	assert_contains(f->known.items[0].url, "spring-boot/issues/41665");
 	assert_contains(f->fix.items[0], "Upgrade Spring Boot");
+	assert_contains(f->fix.items[0], "JarUrlClassLoader");
+	assert_contains(f->fix.items[1], "Load and initialize app.ClassWriter");
+	hs_snapshot_destroy(s);
+}
+
+/** The same loader, of a release that has the fix: another problem. */
+static void repaired_loader_is_not_the_known_issue(void **state)
+{
+	(void)state;
+	struct hs_loader_info repaired = launched;
+	repaired.parallel_capable = HS_YES;
+	struct hs_snapshot *s = incident_with_loader(&repaired);
+
+	assert_int_equal(sb_report(s)->findings.items[0].known.len, 0);
+	hs_snapshot_destroy(s);
+}
+
+static void known_transformer(void **state)
+{
+	(void)state;
+	static const struct sb_frame frames[] = {
+		{"com.datadog.debugger.agent.SourceFileTrackingTransformer", "transform", "S.java",
+	         34, "(Ljava/lang/ClassLoader;Ljava/lang/String;Ljava/lang/Class;"
+	         "Ljava/security/ProtectionDomain;[B)[B"},
+		{0						 },
+	};
+	struct hs_snapshot *s = sb_incident();
+
+	sb_wait(s, sb_thread(s, "more", 5, frames), 1);
+	const struct hs_finding *f = &sb_report(s)->findings.items[0];
+	assert_int_equal(f->known.len, 1);
+	assert_contains(f->known.items[0].url, "datadog-agent/issues/33821");
+	assert_contains(f->fix.items[0], "registerAsParallelCapable"); // it names no fix
+	hs_snapshot_destroy(s);
+}
+
+/** JDK 21.0.0 to 21.0.3: a thread dump is of no help, and the report says so. */
+static void jstack_is_silent(void **state)
+{
+	(void)state;
+	struct hs_class_info linked = {.name = "app.ClassWriter", .state = "being_linked"};
+	struct hs_snapshot *s = sb_incident();
+
+	hs_vec_each (resource, &s->resources) {
+		if (resource->kind == HS_RES_CLASS_LINK)
+			resource->class_info = &linked;
+	}
+	assert_contains(sb_report(s)->findings.items[0].why, "jstack shows");
 	hs_snapshot_destroy(s);
 }
 
@@ -135,6 +192,7 @@ static void transformer_on_the_stack(void **state)
 	sb_wait(s, more, 1);
 	const struct hs_finding *f = &sb_report(s)->findings.items[0];
 	assert_contains(f->fix.items[1], "ReactorDebugAgent$1");
+	assert_contains(f->fix.items[3], "without the agent of reactor.tools.agent");
 	hs_snapshot_destroy(s);
 }
 
@@ -258,6 +316,9 @@ int main(void)
 		cmocka_unit_test(signature_is_stable),
 		cmocka_unit_test(signature_ignores_hashes_of_classes),
 		cmocka_unit_test(known_issue),
+		cmocka_unit_test(repaired_loader_is_not_the_known_issue),
+		cmocka_unit_test(known_transformer),
+		cmocka_unit_test(jstack_is_silent),
 		cmocka_unit_test(transformer_on_the_stack),
 		cmocka_unit_test(ids_by_kind),
 		cmocka_unit_test(unsure_edge_is_only_possible),
