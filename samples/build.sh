@@ -4,7 +4,8 @@
 # Afterwards  OUT/NAME/start  runs one in the foreground; it prints READY and its PID when its state is reached.
 #   HS_JAVA       how to run java, as words        (default: java)
 #   HS_JAVA_OPTS  options for it, as words         (default: none)
-# To build: HS_JAVAC (default: javac), CC (default: cc).
+# To build: HS_JAVAC (default: javac), CC (default: cc). A sample that needs more has a build.sh of its own; when all
+# are built, one whose parts cannot be had is left out with a message, and called by name it is exit status 77.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -52,10 +53,19 @@ build_c() {
 	start_script "$1" "'$out/$1/main'"
 }
 
+# lacking NAME STATUS: what becomes of a sample whose own build.sh failed.
+lacking() {
+	rm -rf "${out:?}/$1"
+	[ "$2" = 77 ] && [ "$all" = 1 ] || exit "$2"
+	echo "build.sh: sample $1 is left out" >&2
+}
+
 build_one() {
 	rm -rf "${out:?}/$1"
 	mkdir -p "$out/$1"
-	if [ -f "$here/$1/main.c" ]; then
+	if [ -f "$here/$1/build.sh" ]; then
+		sh "$here/$1/build.sh" "$out/$1" || lacking "$1" $?
+	elif [ -f "$here/$1/main.c" ]; then
 		build_c "$1"
 	elif [ -d "$here/$1/boot" ]; then
 		build_loader "$1"
@@ -70,7 +80,9 @@ build_one() {
 	esac
 }
 
+all=0
 if [ $# -eq 0 ]; then
+	all=1
 	for file in "$here"/*/expect.json; do
 		name=${file%/expect.json}
 		set -- "$@" "${name##*/}"

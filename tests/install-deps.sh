@@ -17,6 +17,8 @@ command -v javac >/dev/null 2>&1 && command -v java >/dev/null 2>&1 || packages=
 case " $* " in
 *' test '* | *' ci '*)
 	packages="$packages elfutils util-linux ca-certificates xz-utils zstd lz4 gpgv"
+	# Published jars of samples/spring-boot-incident; brings a JRE of its own when none is there.
+	command -v mvn >/dev/null 2>&1 || packages="$packages maven"
 	python3 -m pip --version >/dev/null 2>&1 || packages="$packages python3-pip"
 	;;
 esac

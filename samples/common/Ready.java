@@ -4,6 +4,7 @@ package common;
 import java.io.File;
 import java.io.IOException;
 import java.util.Arrays;
+import java.util.concurrent.CountDownLatch;
 
 /** Tells the outside when a sample has reached the state it was written for. */
 public final class Ready {
@@ -13,12 +14,22 @@ public final class Ready {
   private Ready() {}
 
   /** Prints READY and the PID once none of these threads has moved for a second. */
-  public static void whenStuck(final Thread... watched) {
+  public static void whenStuck(Thread... watched) {
+    whenStuck(new CountDownLatch(0), watched);
+  }
+
+  /** The same, once the latch is down: until then they may rest. */
+  public static void whenStuck(final CountDownLatch from, final Thread... watched) {
     Thread watchdog =
         new Thread(
             new Runnable() {
               @Override
               public void run() {
+                try {
+                  from.await();
+                } catch (InterruptedException e) {
+                  return;
+                }
                 watch(watched);
               }
             },
