@@ -25,6 +25,8 @@ enum {
 	OPT_DEBUG_DIR,
 	OPT_NO_COLOR,
 	OPT_UNWINDER,
+	OPT_LOCALS,
+	OPT_REDACT,
 	OPT_STOP,
 	OPT_NO_STOP,
 	OPT_VERSION,
@@ -41,6 +43,8 @@ static const struct option long_options[] = {
 	{"debug-dir", required_argument, NULL, OPT_DEBUG_DIR},
 	{"no-color",  no_argument,       NULL, OPT_NO_COLOR },
 	{"unwinder",  required_argument, NULL, OPT_UNWINDER },
+	{"locals",    no_argument,       NULL, OPT_LOCALS   },
+	{"redact",    no_argument,       NULL, OPT_REDACT   },
 	{"stop",      no_argument,       NULL, OPT_STOP     },
 	{"no-stop",   no_argument,       NULL, OPT_NO_STOP  },
 	{"verbose",   no_argument,       NULL, 'v'          },
@@ -67,6 +71,10 @@ static void print_help(void)
 	     "  --format NAME      stacks: text, json; graph: dot, text, json\n"
 	     "  --all              stacks: print equal stacks once per thread\n"
 	     "  --thread TID|NAME  stacks: only this thread\n"
+	     "  --locals           stacks, JSON: arguments and local variables of Java frames\n"
+	     "  --redact           keep what the program wrote out of the output: strings, "
+	     "numbers,\n"
+	     "                     names of its threads, command line, paths; class names stay\n"
 	     "  --no-color         plain text (also NO_COLOR, and when not a terminal)\n"
 	     "\n"
 	     "Where things are:\n"
@@ -147,6 +155,13 @@ static bool set_option(int opt, struct cli_options *options)
 		return true;
 	case OPT_ALL:
 		options->all = true;
+		return true;
+	case OPT_LOCALS:
+		options->analysis.locals = true;
+		options->all = true; // equal stacks hold different values
+		return true;
+	case OPT_REDACT:
+		options->analysis.redact = true;
 		return true;
 	case OPT_EXE:
 		options->analysis.open.exe = optarg;

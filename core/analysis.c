@@ -69,7 +69,7 @@ static struct hs_err *keep_info(struct hs_snapshot *s, const struct hs_target *t
 		num_args++;
 	const char **args = hs_arena_calloc(a, num_args + 1, sizeof(*args));
 	for (size_t i = 0; args && i < num_args; i++)
-		args[i] = hs_arena_strdup(a, from->args[i]);
+		args[i] = hs_arena_strdup(a, s->redact ? HS_REDACTED : from->args[i]);
 	info->args = args;
 
 	struct hs_module_map *copy = hs_arena_alloc(a, sizeof(*copy));
@@ -172,6 +172,8 @@ static struct hs_err *collect(struct hs_target *target, const struct hs_analysis
 		return err;
 	if (jvm)
 		err = hs_jvm_collect_locks(jvm);
+	if (!err && jvm && options->locals)
+		err = hs_jvm_collect_locals(jvm);
 	if (err)
 		return err;
 	note_lost_threads(s, target);
@@ -359,6 +361,7 @@ static struct hs_err *look_once(const char *name, const struct hs_analysis_optio
 	analysis->snapshot = hs_snapshot_create();
 	if (!analysis->snapshot)
 		return hs_err_oom();
+	analysis->snapshot->redact = options->redact;
 	err = open_target(name, &options->open, &target);
 	if (err)
 		return err;

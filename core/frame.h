@@ -68,12 +68,43 @@ struct hs_frame_lock {
 	const char *class_name; /**< of the object, with dots; NULL when not known */
 };
 
+/** What is known of a local variable's value. hs_local_kind_name() gives the JSON word. */
+enum hs_local_kind {
+	HS_LOCAL_PRIMITIVE,
+	HS_LOCAL_NULL,
+	HS_LOCAL_OBJECT,
+	HS_LOCAL_ELIMINATED,    /**< an object that the compiler dissolved: it is nowhere */
+	HS_LOCAL_OPTIMIZED_OUT, /**< the compiled code needs it no longer and keeps it nowhere */
+	HS_LOCAL_RAW,           /**< bits whose type nothing records */
+	HS_LOCAL_UNKNOWN,       /**< it is somewhere, but that cannot be told from outside */
+	HS_LOCAL_UNREADABLE,    /**< where it should be is no object: a gap says more */
+	HS_LOCAL_KIND_COUNT,
+};
+
+/** An argument or local variable of a Java frame. Strings are raw; NULL where not known. */
+struct hs_local {
+	const char *name; /**< "this"; else from the class file, or "arg0" (the first declared
+	                     parameter), "local3" (slot 3); never NULL */
+	const char *type; /**< declared: "int", "java.lang.String[]"; NULL when not recorded */
+	enum hs_local_kind kind;
+	/** Number or character as Java writes it; text of a String (cut), constant of an enum, name
+	 * of a Thread, the class that a Class is, the number in a box. NULL: none, or redacted. */
+	const char *value;
+	const char *class_name; /**< of the object, as source writes it ("byte[]"), or NULL */
+	hs_addr address;        /**< of the object, 0 none */
+	int64_t length;         /**< array elements, characters of a String; -1 none, or redacted */
+	uint32_t hash;          /**< identity hash; 0 when the object has none in its header */
+	bool is_argument;
+};
+
 struct hs_frame {
 	const struct hs_location *location; /**< never NULL */
 	hs_addr pc; /**< as found: a return address unless this is an activation */
 	hs_addr sp; /**< stack pointer of this activation; 0 when not known */
 	const struct hs_frame_lock *locks; /**< innermost first */
+	const struct hs_local *locals;     /**< arguments first; only when asked for */
 	uint16_t num_locks;
+	uint16_t num_locals;
 	uint8_t found_by;   /**< enum hs_found_by */
 	bool is_activation; /**< pc is exact: top frame, or interrupted by a signal */
 };

@@ -23,6 +23,9 @@ enum hs_limit {
 	HS_MAX_ARRAY = 1 << 22,        /**< elements of one Java array we iterate */
 	HS_MAX_CHAIN = 65536,          /**< nodes of any other linked walk */
 	HS_MAX_SCOPES = 256,           /**< inlined scopes at one pc */
+	HS_MAX_LOCALS = 1024,          /**< local variables of one frame */
+	HS_MAX_ALL_LOCALS = 1 << 22,   /**< local variables of all frames */
+	HS_MAX_LOCAL_TEXT = 120,       /**< characters shown of a String in a local variable */
 	HS_MAX_LOCKS = 1024,           /**< monitor slots of one frame */
 	HS_MAX_STACK_COPY = 8 << 20, /**< bytes of used stack copied per thread of a live process */
 	HS_MAX_STACK_SCAN = 1 << 20, /**< bytes of one native stack scanned for pointers */

@@ -244,6 +244,7 @@ void hs_snapshot_gapf(struct hs_snapshot *snapshot, const char *subject, const c
 
 struct hs_err *hs_snapshot_seal(struct hs_snapshot *snapshot)
 {
+	hs_snapshot_redact_names(snapshot);
 	snapshot->sealed = true;
 	index_destroy(snapshot->index);
 	snapshot->index = NULL;
@@ -274,6 +275,22 @@ const char *hs_resource_kind_name(enum hs_resource_kind kind)
 	};
 
 	return kind < HS_RES_KIND_COUNT ? names[kind] : "unknown";
+}
+
+const char *hs_local_kind_name(enum hs_local_kind kind)
+{
+	static const char *const names[HS_LOCAL_KIND_COUNT] = {
+		[HS_LOCAL_PRIMITIVE] = "primitive",
+		[HS_LOCAL_NULL] = "null",
+		[HS_LOCAL_OBJECT] = "object",
+		[HS_LOCAL_ELIMINATED] = "eliminated",
+		[HS_LOCAL_OPTIMIZED_OUT] = "optimized-out",
+		[HS_LOCAL_RAW] = "raw",
+		[HS_LOCAL_UNKNOWN] = "unknown",
+		[HS_LOCAL_UNREADABLE] = "unreadable",
+	};
+
+	return kind < HS_LOCAL_KIND_COUNT ? names[kind] : "unknown";
 }
 
 const char *hs_certainty_name(enum hs_certainty certainty)

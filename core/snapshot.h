@@ -182,7 +182,12 @@ struct hs_snapshot {
 	HS_VEC(struct hs_gap) gaps;
 	/** A gap that can hide a deadlock: without findings, the verdict is then "incomplete". */
 	bool blind;
+	bool has_locals; /**< the local variables of Java frames were collected */
 	bool sealed;
+	/** Nothing that the program wrote may get in: no text or number of its heap, no thread name
+	 * of its own, no command line. Set before collecting; whoever reads such a thing obeys it.
+	 */
+	bool redact;
 	struct hs_snapshot_index *index; /**< lookups while it is built */
 };
 
@@ -194,6 +199,16 @@ void hs_snapshot_destroyp(struct hs_snapshot **snapshot);
 /** Add a thread; its fields other than state are zero (carrier HS_NONE, cpu_ms -1). */
 struct hs_thread *hs_snapshot_add_thread(struct hs_snapshot *snapshot, pid_t tid,
                                          uint32_t *index_ret);
+
+/** What stands for a text that is left out. */
+#define HS_REDACTED "<redacted>"
+
+/** Set a thread's name, which is borrowed. With snapshot->redact only names that the VM gives
+ * survive; others become "thread T12", where 12 is the thread's index + 1. */
+void hs_snapshot_name_thread(struct hs_snapshot *snapshot, struct hs_thread *thread,
+                             const char *name);
+/** The same for all threads: a second line of defence, at the seal. */
+void hs_snapshot_redact_names(struct hs_snapshot *snapshot);
 
 /** Does a user mean this thread by @p want: its name, its tid, or its tid on the host? */
 bool hs_thread_is_called(const struct hs_thread *thread, const char *want);
@@ -234,6 +249,8 @@ HS_MUST_CHECK struct hs_err *hs_snapshot_seal(struct hs_snapshot *snapshot);
 
 /** "java-monitor", "loader-lock"… */
 const char *hs_resource_kind_name(enum hs_resource_kind kind);
+/** "object", "optimized-out"… */
+const char *hs_local_kind_name(enum hs_local_kind kind);
 const char *hs_certainty_name(enum hs_certainty certainty);
 
 #endif // HS_SNAPSHOT_H

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** @file Frame locals: objects in slots of interpreted and compiled frames that were walked. */
-
-#include <inttypes.h>
+/** @file Frame locals: what is in the slots of interpreted and compiled frames that were walked. */
 
 #include "core/jvm/java_frames.h"
 
@@ -31,10 +29,13 @@ struct hs_err *hs_scope_value_oop(struct hs_jvm *jvm, const struct hs_scope_valu
 	struct hs_err *err;
 	uint64_t word;
 
-	switch (value->kind) {
-	case HS_SCOPE_OOP:
+	if (value->kind == HS_SCOPE_OOP && value->oop) {
 		*ret = value->oop;
 		return NULL;
+	}
+	if (value->content != HS_CONTENT_OOP && value->content != HS_CONTENT_NARROW_OOP)
+		return hs_err_absent();
+	switch (value->kind) {
 	case HS_SCOPE_STACK:
 		err = hs_target_read_u64(jvm->target, regs->value[HS_REG_SP] + value->where, &word);
 		if (err)
@@ -47,8 +48,8 @@ struct hs_err *hs_scope_value_oop(struct hs_jvm *jvm, const struct hs_scope_valu
 	default:
 		return hs_err_absent();
 	}
-	*ret = value->is_narrow ? hs_oop_decode_narrow(jvm, (uint32_t)word)
-	                        : hs_stack_oop(jvm, word);
+	*ret = value->content == HS_CONTENT_NARROW_OOP ? hs_oop_decode_narrow(jvm, (uint32_t)word)
+	                                               : hs_stack_oop(jvm, word);
 	return NULL;
 }
 
@@ -86,14 +87,19 @@ static size_t scope_index(const struct hs_frame *frames, uint32_t frame)
 	return index;
 }
 
-static struct hs_err *compiled_local(struct hs_jvm *jvm, const struct hs_thread *thread,
-                                     uint32_t index, unsigned slot, hs_addr *ret)
+/** A compiled frame's debug information, and where its values are. */
+struct compiled_frame {
+	const struct hs_code_site *site;
+	const struct hs_scope *scope;
+	struct hs_regs regs;
+};
+
+static struct hs_err *find_compiled(struct hs_jvm *jvm, const struct hs_thread *thread,
+                                    uint32_t index, struct compiled_frame *ret)
 {
 	struct hs_err *err;
 	const struct hs_frame *frame = &thread->frames[index];
 	const struct hs_code_site *site;
-	struct hs_scope_value value;
-	struct hs_regs regs = {0};
 	hs_addr pc;
 
 	err = hs_code_site_get(jvm, frame->pc, !frame->is_activation, &site);
@@ -112,14 +118,25 @@ static struct hs_err *compiled_local(struct hs_jvm *jvm, const struct hs_thread 
 	size_t scope = scope_index(thread->frames, index);
 	if (scope >= site->num_scopes || !site->blob->nmethod)
 		return hs_err_absent();
-	err = hs_scope_local(jvm, site->blob->nmethod, &site->scopes[scope], slot, &value);
-	if (err)
-		return err;
-	hs_regs_set(&regs, HS_REG_SP, frame->sp);
+	*ret = (struct compiled_frame){.site = site, .scope = &site->scopes[scope]};
+	hs_regs_set(&ret->regs, HS_REG_SP, frame->sp);
 	hs_addr fp = (hs_addr)(uintptr_t)hs_map64_get(&jvm->code_cache->frame_fps, frame->sp);
 	if (fp)
-		hs_regs_set(&regs, HS_REG_FP, fp);
-	return hs_scope_value_oop(jvm, &value, &regs, false, ret);
+		hs_regs_set(&ret->regs, HS_REG_FP, fp);
+	return NULL;
+}
+
+static struct hs_err *compiled_local(struct hs_jvm *jvm, const struct hs_thread *thread,
+                                     uint32_t index, unsigned slot, hs_addr *ret)
+{
+	struct hs_err *err;
+	struct compiled_frame frame;
+	struct hs_scope_value value;
+
+	err = find_compiled(jvm, thread, index, &frame);
+	if (!err)
+		err = hs_scope_local(jvm, frame.site->blob->nmethod, frame.scope, slot, &value);
+	return err ? err : hs_scope_value_oop(jvm, &value, &frame.regs, false, ret);
 }
 
 static struct hs_err *interpreted_local(struct hs_jvm *jvm, const struct hs_frame *frame,
@@ -172,4 +189,155 @@ struct hs_err *hs_java_frame_local_oop(struct hs_jvm *jvm, uint32_t thread, uint
 		return err;
 	*ret = oop;
 	return NULL;
+}
+
+// ---- all slots
+
+/** Word that a compiled frame keeps on its stack or in a register. HS_ERR_ABSENT: nobody saved it.
+ */
+static struct hs_err *read_word(struct hs_jvm *jvm, const struct hs_scope_value *value,
+                                const struct hs_regs *regs, uint64_t *ret)
+{
+	struct hs_err *err;
+	hs_addr addr = regs->value[HS_REG_SP] + value->where;
+	uint32_t half;
+
+	if (value->kind == HS_SCOPE_REGISTER)
+		return get_register(regs, value->where, false, ret) ? NULL : hs_err_absent();
+	if (value->content != HS_CONTENT_INT && value->content != HS_CONTENT_NARROW_OOP)
+		return hs_target_read_u64(jvm->target, addr, ret);
+	err = hs_target_read_u32(jvm->target, addr, &half);
+	if (!err)
+		*ret = half;
+	return err;
+}
+
+static struct hs_slot typed_slot(const struct hs_jvm *jvm, enum hs_scope_content content,
+                                 uint64_t word)
+{
+	switch (content) {
+	case HS_CONTENT_OOP:
+		return (struct hs_slot){HS_SLOT_OOP, hs_stack_oop(jvm, word)};
+	case HS_CONTENT_NARROW_OOP:
+		return (struct hs_slot){HS_SLOT_OOP, hs_oop_decode_narrow(jvm, (uint32_t)word)};
+	case HS_CONTENT_INT:
+		return (struct hs_slot){HS_SLOT_INT, (uint32_t)word};
+	case HS_CONTENT_LONG:
+		return (struct hs_slot){HS_SLOT_LONG, word};
+	case HS_CONTENT_FLOAT_IN_DOUBLE: // in registers of floats only, which no call saves
+	case HS_CONTENT_OTHER:
+		break;
+	}
+	return (struct hs_slot){.kind = HS_SLOT_UNKNOWN};
+}
+
+static struct hs_err *compiled_slot(struct hs_jvm *jvm, const struct hs_scope_value *value,
+                                    const struct hs_regs *regs, struct hs_slot *ret)
+{
+	struct hs_err *err;
+	uint64_t word;
+
+	*ret = (struct hs_slot){.kind = HS_SLOT_UNKNOWN};
+	switch (value->kind) {
+	case HS_SCOPE_OTHER:
+		return NULL;
+	case HS_SCOPE_DEAD:
+		ret->kind = HS_SLOT_DEAD;
+		return NULL;
+	case HS_SCOPE_OOP:
+		*ret = (struct hs_slot){HS_SLOT_OOP, value->oop};
+		return NULL;
+	case HS_SCOPE_INT:
+		*ret = (struct hs_slot){HS_SLOT_INT, value->constant};
+		return NULL;
+	case HS_SCOPE_LONG:
+		*ret = (struct hs_slot){HS_SLOT_LONG, value->constant};
+		return NULL;
+	case HS_SCOPE_SCALAR:
+		*ret = (struct hs_slot){HS_SLOT_SCALAR, value->oop};
+		return NULL;
+	case HS_SCOPE_STACK:
+	case HS_SCOPE_REGISTER:
+		break;
+	}
+	err = read_word(jvm, value, regs, &word);
+	if (hs_err_catch(&err, HS_ERR_ABSENT))
+		return NULL;
+	if (!err)
+		*ret = typed_slot(jvm, value->content, word);
+	return err;
+}
+
+static struct hs_err *compiled_slots(struct hs_jvm *jvm, const struct hs_thread *thread,
+                                     uint32_t index, struct hs_frame_slots *ret)
+{
+	struct hs_err *err;
+	struct compiled_frame frame;
+	size_t count;
+
+	// The debug information describes calls and polls: between them a register may already
+	// hold something else.
+	if (thread->frames[index].is_activation)
+		return hs_err_absent();
+	err = find_compiled(jvm, thread, index, &frame);
+	if (err)
+		return err;
+	err = hs_scope_locals(jvm, frame.site, frame.scope, ret->values, HS_MAX_LOCALS + 1, &count);
+	if (err)
+		return err;
+	ret->method = frame.scope->method;
+	ret->is_cut = count > HS_MAX_LOCALS;
+	ret->count = ret->is_cut ? (size_t)HS_MAX_LOCALS : count;
+	for (size_t i = 0; i < ret->count; i++) {
+		err = compiled_slot(jvm, &ret->values[i], &frame.regs, &ret->items[i]);
+		if (err)
+			return err;
+	}
+	return NULL;
+}
+
+static struct hs_err *interpreted_slots(struct hs_jvm *jvm, const struct hs_frame *frame,
+                                        struct hs_frame_slots *ret)
+{
+	struct hs_err *err;
+	const struct hs_variable_table *table;
+	uint64_t words[HS_MAX_LOCALS];
+	hs_addr fp = (hs_addr)(uintptr_t)hs_map64_get(&jvm->code_cache->frame_fps, frame->sp);
+
+	if (!fp)
+		return hs_err_absent();
+	err = hs_interpreter_method(jvm, fp, &ret->method);
+	if (!err)
+		err = hs_method_variables(jvm, ret->method, &table);
+	if (err)
+		return err;
+	ret->is_interpreted = true;
+	ret->is_cut = table->max_locals > HS_MAX_LOCALS;
+	ret->count = ret->is_cut ? (size_t)HS_MAX_LOCALS : table->max_locals;
+	if (!ret->count)
+		return NULL;
+	err = hs_interpreter_locals(jvm, fp, words, ret->count);
+	if (err)
+		return err;
+	for (size_t i = 0; i < ret->count; i++)
+		ret->items[i] = (struct hs_slot){HS_SLOT_WORD, words[i]};
+	return NULL;
+}
+
+struct hs_err *hs_frame_slots_read(struct hs_jvm *jvm, const struct hs_thread *thread,
+                                   uint32_t frame, struct hs_frame_slots *ret)
+{
+	if (!jvm->code_cache || frame >= thread->num_frames)
+		return hs_err_absent();
+	ret->count = 0;
+	ret->is_interpreted = ret->is_cut = false;
+	switch (thread->frames[frame].location->kind) {
+	case HS_FRAME_INTERPRETED:
+		return interpreted_slots(jvm, &thread->frames[frame], ret);
+	case HS_FRAME_COMPILED:
+	case HS_FRAME_INLINED:
+		return compiled_slots(jvm, thread, frame, ret);
+	default:
+		return hs_err_absent();
+	}
 }

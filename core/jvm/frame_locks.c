@@ -76,8 +76,7 @@ static struct hs_err *primitive_name(struct hs_jvm *jvm, hs_addr mirror, const c
 	return NULL;
 }
 
-/** Name of the class that a mirror stands for. */
-static struct hs_err *mirrored_name(struct hs_jvm *jvm, hs_addr mirror, const char **ret)
+struct hs_err *hs_mirror_class_name(struct hs_jvm *jvm, hs_addr mirror, const char **ret)
 {
 	struct hs_err *err;
 	const struct hs_klass *klass;
@@ -103,7 +102,7 @@ static struct hs_err *mirror_name(struct hs_jvm *jvm, hs_addr mirror, const char
 	const char *mirrored;
 
 	*ret = class_name;
-	err = mirrored_name(jvm, mirror, &mirrored);
+	err = hs_mirror_class_name(jvm, mirror, &mirrored);
 	if (err && hs_err_code(err) == HS_ERR_OOM)
 		return err;
 	if (err) {
@@ -257,7 +256,7 @@ struct hs_err *hs_frame_locks_add_scalar(struct hs_frame_locks *locks, hs_addr m
 	err = push(locks, HS_LOCK_ELIMINATED, 0, HS_NONE);
 	if (err || !mirror)
 		return err;
-	err = mirrored_name(locks->jvm, mirror, &name);
+	err = hs_mirror_class_name(locks->jvm, mirror, &name);
 	if (err && hs_err_code(err) == HS_ERR_OOM)
 		return err;
 	hs_err_free(err); // that it is eliminated is known, its class is not

@@ -98,6 +98,38 @@ struct hs_err *hs_interpreter_local(struct hs_jvm *jvm, hs_addr fp, unsigned slo
 	return hs_target_read_u64(jvm->target, locals - (uint64_t)slot * 8, ret);
 }
 
+struct hs_err *hs_interpreter_locals(struct hs_jvm *jvm, hs_addr fp, uint64_t *words, size_t count)
+{
+	struct hs_err *err;
+	struct interpreter_frame frame;
+
+	err = read_frame(jvm, fp, &frame);
+	if (err)
+		return err;
+	hs_addr locals = get_pointer(&frame, WORD_LOCALS);
+	if (!count || count > UINT16_MAX || locals % 8 || locals <= fp)
+		return hs_err_absent();
+	err = hs_target_read(jvm->target, locals - (count - 1) * 8, words, count * 8);
+	if (err)
+		return err;
+	for (size_t i = 0; i < count / 2; i++) { // slot 0 has the highest address
+		uint64_t word = words[i];
+
+		words[i] = words[count - 1 - i];
+		words[count - 1 - i] = word;
+	}
+	return NULL;
+}
+
+struct hs_err *hs_interpreter_method(struct hs_jvm *jvm, hs_addr fp, struct hs_method **ret)
+{
+	struct hs_err *err;
+	struct interpreter_frame frame;
+
+	err = read_frame(jvm, fp, &frame);
+	return err ? err : hs_method_get(jvm, get_word(&frame, WORD_METHOD), ret);
+}
+
 /** The receiver in local 0, for "- waiting on" of Object.wait(). */
 static struct hs_err *get_receiver(struct hs_jvm *jvm, const struct interpreter_frame *frame,
                                    const struct hs_method *method, hs_addr *ret)

@@ -40,6 +40,13 @@ HS_MUST_CHECK struct hs_err *hs_interpreter_step(struct hs_jvm *jvm, struct hs_c
 HS_MUST_CHECK struct hs_err *hs_interpreter_local(struct hs_jvm *jvm, hs_addr fp, unsigned slot,
                                                   uint64_t *ret);
 
+/** Its first @p count local variables; the frame must have as many. */
+HS_MUST_CHECK struct hs_err *hs_interpreter_locals(struct hs_jvm *jvm, hs_addr fp, uint64_t *words,
+                                                   size_t count);
+
+HS_MUST_CHECK struct hs_err *hs_interpreter_method(struct hs_jvm *jvm, hs_addr fp,
+                                                   struct hs_method **ret);
+
 // ---- frame_locks.c
 
 /**
@@ -74,6 +81,10 @@ HS_MUST_CHECK struct hs_err *hs_frame_locks_add_scalar(struct hs_frame_locks *lo
 
 void hs_frame_locks_store(const struct hs_frame_locks *locks, struct hs_frame *frame);
 
+/** "java.lang.String", "int": what a java.lang.Class stands for. */
+HS_MUST_CHECK struct hs_err *hs_mirror_class_name(struct hs_jvm *jvm, hs_addr mirror,
+                                                  const char **ret);
+
 /** Decode an oop that a thread keeps on its stack, or in a register. */
 hs_addr hs_stack_oop(const struct hs_jvm *jvm, uint64_t word);
 
@@ -95,5 +106,58 @@ HS_MUST_CHECK struct hs_err *hs_frame_fp_put(struct hs_jvm *jvm, hs_addr sp,
  */
 HS_MUST_CHECK struct hs_err *hs_compiled_pc(struct hs_jvm *jvm, const struct hs_nmethod *nm,
                                             hs_addr pc, hs_addr sp, hs_addr *ret);
+
+/** How much is known of the type of a slot's bits. */
+enum hs_slot_kind {
+	HS_SLOT_UNKNOWN, /**< in a register that nobody saved, one of several objects… */
+	HS_SLOT_DEAD,
+	HS_SLOT_WORD,   /**< interpreter: 64 bits of any type */
+	HS_SLOT_OOP,    /**< bits: decoded address, or 0 */
+	HS_SLOT_INT,    /**< bits: 32 of an int or float */
+	HS_SLOT_LONG,   /**< bits: a long or double; in the second of its two slots */
+	HS_SLOT_SCALAR, /**< bits: mirror of the class of the dissolved object, 0 unknown */
+};
+
+struct hs_slot {
+	enum hs_slot_kind kind;
+	uint64_t bits;
+};
+
+/** The local variables of a Java frame, by slot. */
+struct hs_frame_slots {
+	struct hs_method *method;
+	bool is_interpreted;
+	struct hs_slot items[HS_MAX_LOCALS];
+	size_t count;
+	bool is_cut;                                     /**< there are more than HS_MAX_LOCALS */
+	struct hs_scope_value values[HS_MAX_LOCALS + 1]; /**< scratch */
+};
+
+/**
+ * Read all slots of frame @p frame of @p thread's stack, which was walked. The frame has no slot
+ * that can be told when HS_ERR_ABSENT is returned.
+ */
+HS_MUST_CHECK struct hs_err *hs_frame_slots_read(struct hs_jvm *jvm, const struct hs_thread *thread,
+                                                 uint32_t frame, struct hs_frame_slots *ret);
+
+// ---- local_values.c
+
+/**
+ * Describe an object as a local variable's value: class, address, identity hash, and what is known
+ * of strings, arrays, boxes, enums, threads and classes. 0 is null.
+ * @return NULL or OOM; *why_ret: NULL, or why it or a part of it could not be read (the caller
+ * frees it).
+ */
+HS_MUST_CHECK struct hs_err *hs_local_set_object(struct hs_jvm *jvm, struct hs_local *local,
+                                                 hs_addr oop, struct hs_err **why_ret);
+
+/** Write bits as a primitive of the type that starts a descriptor: 'Z', 'I', 'D'… */
+HS_MUST_CHECK struct hs_err *hs_local_set_primitive(struct hs_jvm *jvm, struct hs_local *local,
+                                                    char type, uint64_t bits);
+
+/** "java.lang.String[]" of "[Ljava/lang/String;", which is copied. NULL: out of memory. */
+const char *hs_type_words(struct hs_arena *arena, const char *descriptor);
+/** "byte[]" of "[B", which is copied; the name itself of any other class. NULL: out of memory. */
+const char *hs_class_words(struct hs_arena *arena, const char *name);
 
 #endif // HS_JVM_JAVA_FRAMES_H

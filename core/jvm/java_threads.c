@@ -304,11 +304,11 @@ static struct hs_err *describe(struct hs_jvm *jvm, struct hs_jthread *jthread,
 	err = optional_oop(jvm, oop, "name", &name);
 	if (err)
 		return err;
-	err = hs_oop_string(jvm, name, HS_MAX_NAME, &text);
+	err = hs_oop_text(jvm, name, HS_MAX_NAME, &text, NULL);
 	if (err)
 		return err;
 	if (text && thread)
-		thread->name = text;
+		hs_snapshot_name_thread(jvm->snapshot, thread, text);
 	err = optional_oop(jvm, oop, "holder", &holder);
 	if (err)
 		return err;

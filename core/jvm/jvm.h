@@ -34,4 +34,8 @@ const struct hs_stepper *hs_jvm_stepper(struct hs_jvm *jvm);
  * fails is a gap; only OOM is returned. */
 HS_MUST_CHECK struct hs_err *hs_jvm_collect_locks(struct hs_jvm *jvm);
 
+/** After the stack walk: hs_frame.locals of all Java frames. What fails is a gap, at most one a
+ * thread; only OOM is returned. */
+HS_MUST_CHECK struct hs_err *hs_jvm_collect_locals(struct hs_jvm *jvm);
+
 #endif // HS_JVM_H

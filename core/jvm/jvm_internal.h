@@ -68,6 +68,20 @@ struct hs_klass {
 	bool fields_read, fields_failed;
 };
 
+/** A row of a LocalVariableTable: valid for start_bci <= bci < end_bci. */
+struct hs_variable {
+	uint16_t slot;
+	uint32_t start_bci, end_bci;
+	const char *name, *descriptor;
+};
+
+struct hs_variable_table {
+	uint16_t max_locals; /**< slots, arguments included; 0 when not known */
+	const struct hs_variable *items;
+	size_t len;      /**< 0: the class was compiled without -g, or see why */
+	const char *why; /**< it has a table that cannot be read; NULL */
+};
+
 /** A decoded method, cached by Method *. */
 struct hs_method {
 	hs_addr addr;
@@ -82,6 +96,7 @@ struct hs_method {
 		int32_t line;
 	} * lines; /**< stream order; NULL: no table */
 	size_t num_lines;
+	const struct hs_variable_table *variables; /**< NULL until hs_method_variables() */
 	struct hs_map64 locations; /**< (kind, tier, bci) → hs_location, see hs_method_location() */
 };
 
@@ -150,6 +165,8 @@ HS_MUST_CHECK struct hs_err *hs_oop_get_oop(struct hs_jvm *jvm, hs_addr oop, con
                                             hs_addr *ret);
 HS_MUST_CHECK struct hs_err *hs_oop_get_int(struct hs_jvm *jvm, hs_addr oop, const char *field,
                                             int64_t *ret);
+/** Number of elements that an array says to have: bound what is made of it. */
+HS_MUST_CHECK struct hs_err *hs_oop_array_count(struct hs_jvm *jvm, hs_addr array, uint32_t *ret);
 /** Number of elements of an array, capped at HS_MAX_ARRAY (BAD_DATA beyond). */
 HS_MUST_CHECK struct hs_err *hs_oop_array_length(struct hs_jvm *jvm, hs_addr array, uint32_t *ret);
 /** Address of element @p index, not bounds-checked; @p elem_size 1, 2, 4, 8; 0: of oops. */
@@ -157,9 +174,14 @@ hs_addr hs_oop_array_elem(const struct hs_jvm *jvm, hs_addr array, uint32_t inde
                           unsigned elem_size);
 HS_MUST_CHECK struct hs_err *hs_oop_array_get(struct hs_jvm *jvm, hs_addr array, uint32_t index,
                                               hs_addr *ret);
-/** java.lang.String → UTF-8 in the arena, at most @p max characters. NULL string: *ret NULL. */
+/** java.lang.String → UTF-8 in the arena, at most @p max characters. NULL string: *ret NULL.
+ * HS_REDACTED where the snapshot must not hold heap contents. */
 HS_MUST_CHECK struct hs_err *hs_oop_string(struct hs_jvm *jvm, hs_addr string, size_t max,
                                            const char **ret);
+/** The same, never redacted: for names of classes, and for what the caller redacts.
+ * @param[out] length_ret All its characters; may be NULL. */
+HS_MUST_CHECK struct hs_err *hs_oop_text(struct hs_jvm *jvm, hs_addr string, size_t max,
+                                         const char **ret, size_t *length_ret);
 /** Iterate a java.util.concurrent.ConcurrentHashMap: @p fn gets key and value oops; stop on error.
  */
 HS_MUST_CHECK struct hs_err *
@@ -231,6 +253,15 @@ int32_t hs_method_line(const struct hs_method *method, int32_t bci);
 /** Interned location; NULL when out of memory. */
 const struct hs_location *hs_method_location(struct hs_jvm *jvm, struct hs_method *method,
                                              enum hs_frame_kind kind, unsigned tier, int32_t bci);
+
+// ---- local_table.c
+
+/** First character after the field descriptor at @p s; NULL: it is none. */
+const char *hs_type_end(const char *s);
+
+/** The method's LocalVariableTable (cached). @return Only out-of-memory. */
+HS_MUST_CHECK struct hs_err *hs_method_variables(struct hs_jvm *jvm, struct hs_method *method,
+                                                 const struct hs_variable_table **ret);
 
 // ---- u5.c: the compressed streams of HotSpot.
 

@@ -301,6 +301,6 @@ struct hs_err *hs_loader_class_of_lock(struct hs_jvm *jvm, hs_addr loader, hs_ad
 	if (!search.key)
 		return err ? err : hs_err_absent();
 	hs_err_free(err); // what ended the walk
-	err = hs_oop_string(jvm, search.key, HS_MAX_NAME, ret);
+	err = hs_oop_text(jvm, search.key, HS_MAX_NAME, ret, NULL);
 	return !err && !*ret ? hs_err_absent() : err;
 }

@@ -73,7 +73,7 @@ static struct hs_err *string_in_slot(struct hs_jvm *jvm, uint32_t thread, uint32
 		return err;
 	if (strcmp(klass->name, "java/lang/String") != 0)
 		return hs_err_absent();
-	err = hs_oop_string(jvm, oop, MAX_CLASS_NAME, ret);
+	err = hs_oop_text(jvm, oop, MAX_CLASS_NAME, ret, NULL);
 	return !err && !*ret ? hs_err_absent() : err;
 }
 

@@ -294,7 +294,7 @@ struct hs_err *hs_klass_static_int(struct hs_jvm *jvm, const struct hs_klass *kl
 
 // ---- arrays
 
-struct hs_err *hs_oop_array_length(struct hs_jvm *jvm, hs_addr array, uint32_t *ret)
+struct hs_err *hs_oop_array_count(struct hs_jvm *jvm, hs_addr array, uint32_t *ret)
 {
 	const struct hs_klass *klass;
 	uint32_t length;
@@ -306,6 +306,20 @@ struct hs_err *hs_oop_array_length(struct hs_jvm *jvm, hs_addr array, uint32_t *
 		return hs_err_new(HS_ERR_BAD_DATA, "object 0x%llx is no array but a %s",
 		                  (unsigned long long)array, klass->external_name);
 	err = hs_target_read_u32(jvm->target, array + jvm->array_length_offset, &length);
+	if (err)
+		return err;
+	if (length > INT32_MAX)
+		return hs_err_new(HS_ERR_BAD_DATA, "array 0x%llx has %u elements",
+		                  (unsigned long long)array, length);
+	*ret = length;
+	return NULL;
+}
+
+struct hs_err *hs_oop_array_length(struct hs_jvm *jvm, hs_addr array, uint32_t *ret)
+{
+	uint32_t length = 0;
+
+	struct hs_err *err = hs_oop_array_count(jvm, array, &length);
 	if (err)
 		return err;
 	if (length > HS_MAX_ARRAY)

@@ -88,7 +88,7 @@ static struct hs_err *string_length(struct hs_jvm *jvm, hs_addr value, unsigned 
 
 	struct hs_err *err = hs_oop_klass(jvm, value, &klass);
 	if (!err)
-		err = hs_oop_array_length(jvm, value, &length);
+		err = hs_oop_array_count(jvm, value, &length);
 	if (err)
 		return err;
 	if (!strcmp(klass->name, "[B"))
@@ -101,7 +101,8 @@ static struct hs_err *string_length(struct hs_jvm *jvm, hs_addr value, unsigned 
 	return NULL;
 }
 
-struct hs_err *hs_oop_string(struct hs_jvm *jvm, hs_addr string, size_t max, const char **ret)
+struct hs_err *hs_oop_text(struct hs_jvm *jvm, hs_addr string, size_t max, const char **ret,
+                           size_t *length_ret)
 {
 	unsigned width = 1;
 	hs_addr value;
@@ -118,6 +119,8 @@ struct hs_err *hs_oop_string(struct hs_jvm *jvm, hs_addr string, size_t max, con
 		err = string_length(jvm, value, width, &len);
 	if (err)
 		return err;
+	if (length_ret)
+		*length_ret = len;
 	if (len > max)
 		len = max;
 	uint8_t *bytes = hs_arena_calloc(jvm->arena, len + 1, width);
@@ -133,6 +136,14 @@ struct hs_err *hs_oop_string(struct hs_jvm *jvm, hs_addr string, size_t max, con
 	else
 		utf8_from_utf16(bytes, len, text);
 	*ret = text;
+	return NULL;
+}
+
+struct hs_err *hs_oop_string(struct hs_jvm *jvm, hs_addr string, size_t max, const char **ret)
+{
+	if (!string || !jvm->snapshot->redact)
+		return hs_oop_text(jvm, string, max, ret, NULL);
+	*ret = HS_REDACTED;
 	return NULL;
 }
 

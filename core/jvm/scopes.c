@@ -35,7 +35,13 @@ enum location_bits {
 	LOCATION_TYPE = 0xf,
 	LOCATION_IN_REGISTER = 0x10,
 	LOCATION_SHIFT = 5,
+	LOCATION_INVALID = 0,
+	LOCATION_NORMAL = 1,
 	LOCATION_OOP = 2,
+	LOCATION_INT_IN_LONG = 3,
+	LOCATION_LONG = 4,
+	LOCATION_FLOAT_IN_DOUBLE = 5,
+	LOCATION_DOUBLE = 6,
 	LOCATION_NARROW_OOP_11 = 8, // 8..15; a vector since, which is never an object's lock or oop
 	LOCATION_NARROW_OOP = 9,    // 16+
 	BYTES_PER_SLOT = 4,         // VMRegImpl::stack_slot_size
@@ -90,13 +96,36 @@ static struct hs_err *decoder_check(const struct decoder *d)
 
 static void read_value(struct decoder *d, unsigned depth, struct hs_scope_value *ret);
 
+static enum hs_scope_content content_of(uint32_t type)
+{
+	switch (type) {
+	case LOCATION_NORMAL:
+	case LOCATION_INT_IN_LONG:
+		return HS_CONTENT_INT;
+	case LOCATION_OOP:
+		return HS_CONTENT_OOP;
+	case LOCATION_LONG:
+	case LOCATION_DOUBLE:
+		return HS_CONTENT_LONG;
+	case LOCATION_FLOAT_IN_DOUBLE:
+		return HS_CONTENT_FLOAT_IN_DOUBLE;
+	case LOCATION_NARROW_OOP_11:
+	case LOCATION_NARROW_OOP:
+		return HS_CONTENT_NARROW_OOP;
+	default:
+		return HS_CONTENT_OTHER;
+	}
+}
+
 static void read_location(struct decoder *d, struct hs_scope_value *ret)
 {
 	uint32_t word = hs_u5_next(&d->in), type = word & LOCATION_TYPE;
 
-	if (type != LOCATION_OOP && type != LOCATION_NARROW_OOP && type != LOCATION_NARROW_OOP_11)
+	if (type == LOCATION_INVALID) {
+		ret->kind = HS_SCOPE_DEAD;
 		return;
-	ret->is_narrow = type != LOCATION_OOP;
+	}
+	ret->content = content_of(type);
 	if (word & LOCATION_IN_REGISTER) {
 		ret->kind = HS_SCOPE_REGISTER;
 		ret->where = word >> LOCATION_SHIFT;
@@ -112,7 +141,7 @@ static void read_oop(struct decoder *d, struct hs_scope_value *ret)
 	hs_addr oop;
 
 	err = hs_nmethod_oop(d->jvm, d->nm, hs_u5_next(&d->in), &oop);
-	if (err || !oop) {
+	if (err) {
 		hs_err_free(err); // then it is not known
 		return;
 	}
@@ -130,7 +159,7 @@ static void read_object(struct decoder *d, unsigned depth, struct hs_scope_value
 	if (d->in.pos < d->in.len && d->in.data[d->in.pos] != TAG_OOP + d->in.bias)
 		hs_u5_byte(&d->in);
 	read_value(d, depth + 1, &klass);
-	if (klass.kind == HS_SCOPE_OOP) {
+	if (klass.kind == HS_SCOPE_OOP && klass.oop) {
 		ret->kind = HS_SCOPE_SCALAR;
 		ret->oop = klass.oop;
 		if (d->pool_len < MAX_POOL)
@@ -138,6 +167,32 @@ static void read_object(struct decoder *d, unsigned depth, struct hs_scope_value
 	}
 	for (uint32_t n = hs_u5_next(&d->in); n && !d->in.failed; n--)
 		read_value(d, depth + 1, &field);
+}
+
+static uint32_t reverse_bits(uint32_t value)
+{
+	uint32_t ret = 0;
+
+	for (unsigned i = 0; i < 32; i++)
+		ret |= (value >> i & 1) << (31 - i);
+	return ret;
+}
+
+/** A long: its low half, its high half, both signed. A double: its high half, its low half, both
+ * with their bits in reverse order (compressedStream.cpp, 8 to 28). */
+static void read_wide_constant(struct decoder *d, enum value_tag tag, struct hs_scope_value *ret)
+{
+	uint32_t low, high;
+
+	if (tag == TAG_LONG) {
+		low = (uint32_t)hs_u5_next_signed(&d->in);
+		high = (uint32_t)hs_u5_next_signed(&d->in);
+	} else {
+		high = reverse_bits(hs_u5_next(&d->in));
+		low = reverse_bits(hs_u5_next(&d->in));
+	}
+	ret->kind = HS_SCOPE_LONG;
+	ret->constant = (uint64_t)high << 32 | low;
 }
 
 /** ObjectMergeValue (22+): id, selector, pointer, candidates. Which of them it is stays unknown. */
@@ -171,20 +226,21 @@ static void read_value(struct decoder *d, unsigned depth, struct hs_scope_value 
 		d->in.failed = true;
 		return;
 	}
-	switch ((enum value_tag)hs_u5_next(&d->in)) {
+	enum value_tag tag = (enum value_tag)hs_u5_next(&d->in);
+	switch (tag) {
 	case TAG_LOCATION:
 		read_location(d, ret);
 		return;
 	case TAG_INT:
-		hs_u5_next(&d->in);
+		ret->kind = HS_SCOPE_INT;
+		ret->constant = (uint32_t)hs_u5_next_signed(&d->in);
 		return;
 	case TAG_OOP:
 		read_oop(d, ret);
 		return;
 	case TAG_LONG:
 	case TAG_DOUBLE:
-		hs_u5_next(&d->in);
-		hs_u5_next(&d->in);
+		read_wide_constant(d, tag, ret);
 		return;
 	case TAG_OBJECT:
 	case TAG_BOX:
@@ -304,6 +360,7 @@ static struct hs_err *read_scopes(struct hs_jvm *jvm, const struct hs_nmethod *n
 		if (err)
 			return err;
 	}
+	site->objects = desc->object_offset;
 	site->scopes = scopes.items;
 	site->num_scopes = scopes.len;
 	return NULL;
@@ -417,5 +474,31 @@ struct hs_err *hs_scope_local(struct hs_jvm *jvm, const struct hs_nmethod *nm,
 	if (err)
 		return err;
 	*ret = value;
+	return NULL;
+}
+
+struct hs_err *hs_scope_locals(struct hs_jvm *jvm, const struct hs_code_site *site,
+                               const struct hs_scope *scope, struct hs_scope_value *values,
+                               size_t max, size_t *count_ret)
+{
+	struct hs_err *err;
+	struct decoder d = {.jvm = jvm, .nm = site->blob->nmethod};
+
+	*count_ret = 0;
+	if (!scope->locals)
+		return NULL;
+	err = read_pool(&d, site->objects);
+	if (!err)
+		err = decoder_seek(&d, scope->locals, STREAM_BYTES);
+	if (err)
+		return err;
+	d.num_values = 0;
+	uint32_t n = hs_u5_next(&d.in);
+	for (uint32_t i = 0; i < n && i < max && !d.in.failed; i++)
+		read_value(&d, 0, &values[i]);
+	err = decoder_check(&d);
+	if (err)
+		return err;
+	*count_ret = n < max ? n : max;
 	return NULL;
 }

@@ -12,20 +12,34 @@
 #include "core/jvm/nmethod.h"
 
 enum hs_scope_value_kind {
-	HS_SCOPE_OTHER,    /**< a number, dead, or not known */
+	HS_SCOPE_OTHER,    /**< not known: one of several objects, a constant that cannot be read */
+	HS_SCOPE_DEAD,     /**< kept nowhere */
 	HS_SCOPE_STACK,    /**< in a stack slot */
 	HS_SCOPE_REGISTER, /**< in a register */
-	HS_SCOPE_OOP,      /**< a constant */
+	HS_SCOPE_OOP,      /**< a constant, perhaps null */
+	HS_SCOPE_INT,      /**< a constant of 32 bits */
+	HS_SCOPE_LONG,     /**< a constant of 64 bits */
 	HS_SCOPE_SCALAR,   /**< an object that the compiler dissolved */
 };
 
-/** Where compiled code keeps an object. */
+/** What HS_SCOPE_STACK and HS_SCOPE_REGISTER hold. */
+enum hs_scope_content {
+	HS_CONTENT_OOP,
+	HS_CONTENT_NARROW_OOP,
+	HS_CONTENT_INT,             /**< int or float: the low 32 bits */
+	HS_CONTENT_LONG,            /**< long or double */
+	HS_CONTENT_FLOAT_IN_DOUBLE, /**< a float that its register holds as a double */
+	HS_CONTENT_OTHER,           /**< a vector, a return address of jsr */
+};
+
+/** Where compiled code keeps a value. */
 struct hs_scope_value {
 	enum hs_scope_value_kind kind;
-	bool is_narrow; /**< HS_SCOPE_STACK, HS_SCOPE_REGISTER: a compressed oop */
-	uint32_t where; /**< HS_SCOPE_STACK: bytes from the unextended sp; HS_SCOPE_REGISTER: VMReg
-	                 */
+	enum hs_scope_content content;
+	uint32_t where; /**< HS_SCOPE_STACK: bytes from the unextended sp; HS_SCOPE_REGISTER:
+	                   VMReg */
 	hs_addr oop;    /**< HS_SCOPE_OOP: the object; HS_SCOPE_SCALAR: the mirror of its class */
+	uint64_t constant; /**< HS_SCOPE_INT, HS_SCOPE_LONG */
 };
 
 struct hs_scope_monitor {
@@ -45,6 +59,7 @@ struct hs_scope {
 /** All that is known of one pc in the code cache. In the arena, cached. */
 struct hs_code_site {
 	const struct hs_blob *blob;
+	int32_t objects;               /**< offset of the pool of dissolved objects; 0: none */
 	const struct hs_scope *scopes; /**< innermost first; empty: no nmethod, or unreadable */
 	size_t num_scopes;
 };
@@ -62,5 +77,12 @@ HS_MUST_CHECK struct hs_err *hs_code_site_get(struct hs_jvm *jvm, hs_addr pc, bo
 HS_MUST_CHECK struct hs_err *hs_scope_local(struct hs_jvm *jvm, const struct hs_nmethod *nm,
                                             const struct hs_scope *scope, unsigned slot,
                                             struct hs_scope_value *ret);
+
+/** All local variables of a scope of @p site, by slot, at most @p max. A long or double is in the
+ * second of its slots. */
+HS_MUST_CHECK struct hs_err *hs_scope_locals(struct hs_jvm *jvm, const struct hs_code_site *site,
+                                             const struct hs_scope *scope,
+                                             struct hs_scope_value *values, size_t max,
+                                             size_t *count_ret);
 
 #endif // HS_JVM_SCOPES_H

@@ -588,7 +588,8 @@ struct hs_err *hs_native_collect_locks(struct hs_native *native)
 		.snapshot = native->snapshot,
 		.syscalls = {.target = native->target,
 	                     .arena = native->arena,
-	                     .live_pid = info->kind == HS_TARGET_LIVE ? info->pid : 0},
+	                     .live_pid = info->kind == HS_TARGET_LIVE ? info->pid : 0,
+	                     .redact = native->snapshot->redact},
 		.glibc_minor = hs_glibc_minor(native),
 	};
 	size_t count;

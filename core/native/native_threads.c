@@ -172,6 +172,7 @@ struct hs_err *hs_native_collect_threads(struct hs_native *native)
 		.target = native->target,
 		.arena = native->arena,
 		.live_pid = info->kind == HS_TARGET_LIVE ? info->pid : 0,
+		.redact = native->snapshot->redact,
 	};
 	size_t count;
 	const struct hs_lwp *lwps = hs_target_lwps(native->target, &count);
@@ -183,8 +184,10 @@ struct hs_err *hs_native_collect_threads(struct hs_native *native)
 			break;
 		thread->kind = HS_THREAD_NATIVE;
 		if (lwp->comm[0])
-			thread->name = hs_arena_strndup(native->arena, lwp->comm,
-			                                strnlen(lwp->comm, sizeof(lwp->comm)));
+			hs_snapshot_name_thread(
+				native->snapshot, thread,
+				hs_arena_strndup(native->arena, lwp->comm,
+			                         strnlen(lwp->comm, sizeof(lwp->comm))));
 		thread->host_tid = lwp->host_tid;
 		thread->cpu_ms = lwp->cpu_ms;
 		thread->state = state_words(lwp);

@@ -101,6 +101,11 @@ void hs_syscall_put_fd(struct hs_syscall_text *text, int fd)
 void hs_syscall_put_path(struct hs_syscall_text *text, hs_addr addr)
 {
 	const char *path;
+
+	if (text->syscalls->redact) {
+		put_addr(text, addr);
+		return;
+	}
 	struct hs_err *err = hs_target_read_cstr(text->syscalls->target, addr, HS_SYSCALL_PATH_MAX,
 	                                         text->syscalls->arena, &path);
 
@@ -207,7 +212,9 @@ static void put_unix(struct hs_syscall_text *text, const unsigned char *bytes, s
 	const char *path = (const char *)bytes + 2;
 	size_t path_len = len - 2;
 
-	if (path_len && !path[0]) // an abstract name has no end but the length
+	if (text->syscalls->redact)
+		hs_syscall_put(text, "{AF_UNIX, <redacted>}");
+	else if (path_len && !path[0]) // an abstract name has no end but the length
 		hs_syscall_put(text, "{AF_UNIX, \"@%.*s\"}", (int)path_len - 1, path + 1);
 	else
 		hs_syscall_put(text, "{AF_UNIX, \"%.*s\"}", (int)strnlen(path, path_len), path);

@@ -304,7 +304,7 @@ const char *hs_syscall_fd_target(const struct hs_syscalls *syscalls, int fd)
 		return NULL;
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)syscalls->live_pid, fd);
 	ssize_t len = readlink(path, target, sizeof(target));
-	if (len <= 0)
+	if (len <= 0 || (syscalls->redact && target[0] == '/'))
 		return NULL;
 	return hs_arena_strndup(syscalls->arena, target, (size_t)len);
 }

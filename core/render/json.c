@@ -181,6 +181,25 @@ static json_t *frame_locks(const struct hs_frame *frame)
 	return list;
 }
 
+static json_t *frame_locals(struct writer *w, const struct hs_frame *f)
+{
+	json_t *list = json_array();
+
+	for (uint16_t i = 0; i < f->num_locals; i++) {
+		const struct hs_local *l = &f->locals[i];
+
+		json_array_append_new(
+			list, json_pack("{s:o, s:o, s:b, s:s, s:o, s:o, s:o, s:o, s:o}", "name",
+		                        text(w, l->name), "type", text(w, l->type), "argument",
+		                        l->is_argument, "kind", hs_local_kind_name(l->kind),
+		                        "value", text(w, l->value), "class", text(w, l->class_name),
+		                        "address", hex(l->address), "hash",
+		                        l->hash ? json_integer(l->hash) : json_null(), "length",
+		                        l->length >= 0 ? json_integer(l->length) : json_null()));
+	}
+	return list;
+}
+
 static json_t *frame(struct writer *w, const struct hs_frame *f)
 {
 	static const char *const kinds[] = {"native", "interpreted", "compiled", "inlined", "stub"};
@@ -205,6 +224,8 @@ static json_t *frame(struct writer *w, const struct hs_frame *f)
 	json_object_set_new_nocheck(ret, "pc", hex(f->pc));
 	json_object_set_new_nocheck(ret, "found_by", json_string(found[f->found_by]));
 	json_object_set_new_nocheck(ret, "locks", frame_locks(f));
+	if (w->snapshot->has_locals && l->class_name)
+		json_object_set_new_nocheck(ret, "locals", frame_locals(w, f));
 	return ret;
 }
 

@@ -40,4 +40,7 @@ void hs_text_stacks(const struct hs_text *text);
 /** Waits and holds, one line each. */
 void hs_text_graph(const struct hs_text *text);
 
+/** Lines of a frame's local variables (--locals). */
+void hs_text_locals(const struct hs_text *text, const struct hs_frame *frame);
+
 #endif // HS_TEXT_OUT_H

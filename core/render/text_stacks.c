@@ -104,6 +104,7 @@ static void frame_line(const struct hs_text *text, uint32_t i, const struct hs_f
 	        frame->found_by == HS_FOUND_RBP ? " [guessed by frame pointer]" : "");
 	fprintf(text->out, "%s\n", hs_text_style(text, HS_TEXT_PLAIN));
 	lock_lines(text, frame);
+	hs_text_locals(text, frame);
 }
 
 static void thread_header(const struct hs_text *text, uint32_t index)

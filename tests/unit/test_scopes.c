@@ -155,7 +155,7 @@ static void check_monitors(const struct fixture *f, const struct hs_code_site *s
 	const struct hs_scope_value *owner = &site->scopes[0].monitors[0].owner;
 	assert_int_equal(owner->kind, HS_SCOPE_STACK);
 	assert_int_equal(owner->where, 8);
-	assert_false(owner->is_narrow);
+	assert_int_equal(owner->content, HS_CONTENT_OOP);
 
 	assert_int_equal(site->scopes[1].num_monitors, 2); // innermost first
 	assert_true(site->scopes[1].monitors[0].is_eliminated);
@@ -233,7 +233,8 @@ static void finds_locals(void **state)
 	const struct hs_nmethod *nm = site->blob->nmethod;
 	err = hs_scope_local(f.code->jvm, nm, &site->scopes[0], 0, &value);
 	assert_null(err);
-	assert_int_equal(value.kind, HS_SCOPE_OTHER);
+	assert_int_equal(value.kind, HS_SCOPE_INT);
+	assert_int_equal((int32_t)value.constant, -2); // 3 is the sign-coded form
 	err = hs_scope_local(f.code->jvm, nm, &site->scopes[0], 1, &value);
 	assert_null(err);
 	assert_int_equal(value.kind, HS_SCOPE_OOP);
@@ -241,7 +242,7 @@ static void finds_locals(void **state)
 	err = hs_scope_local(f.code->jvm, nm, &site->scopes[0], 2, &value);
 	assert_null(err);
 	assert_int_equal(value.kind, HS_SCOPE_STACK);
-	assert_true(value.is_narrow);
+	assert_int_equal(value.content, HS_CONTENT_NARROW_OOP);
 	assert_int_equal(value.where, 16);
 	err = hs_scope_local(f.code->jvm, nm, &site->scopes[0], 3, &value);
 	assert_true(hs_err_catch(&err, HS_ERR_ABSENT));

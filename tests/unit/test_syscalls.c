@@ -48,7 +48,8 @@ static int setup(void **state)
 
 	fixture.fake = hs_fake_create();
 	fixture.arena = hs_arena_create();
-	fixture.syscalls = (struct hs_syscalls){hs_fake_target(fixture.fake), fixture.arena, 0};
+	fixture.syscalls = (struct hs_syscalls){.target = hs_fake_target(fixture.fake),
+	                                        .arena = fixture.arena};
 	*state = &fixture;
 	return fixture.arena ? 0 : -1;
 }
