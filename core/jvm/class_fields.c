@@ -60,7 +60,7 @@ static struct hs_err *vm_symbol(struct hs_jvm *jvm, uint32_t id, const char **re
 struct raw_field {
 	uint32_t name, signature; // constant pool index, or vmSymbols id
 	uint32_t offset, access;
-	bool is_injected;
+	bool is_injected, is_flat;
 };
 
 struct field_reader {
@@ -76,6 +76,7 @@ static struct hs_err *add_field(struct field_reader *reader, const struct raw_fi
 		.offset = raw->offset,
 		.is_static = raw->access & ACCESS_STATIC,
 		.is_injected = raw->is_injected,
+		.is_flat = raw->is_flat,
 	};
 	struct hs_err *err;
 
@@ -208,13 +209,14 @@ static bool next_stream_field(const struct hs_jvm *jvm, struct hs_u5 *stream, st
 	raw->access = hs_u5_next(stream);
 	uint32_t flags = hs_u5_next(stream);
 	raw->is_injected = field_flag(jvm, flags, "FieldInfo::FieldFlags::_ff_injected");
+	raw->is_flat = field_flag(jvm, flags, "FieldInfo::FieldFlags::_ff_flat");
 
 	// Optional numbers, in this order (fieldInfo.inline.hpp, FieldInfoReader::read_field_info).
 	// The layout kind of a flat field and its null marker came with 28.
 	static const char *const optional[] = {
 		"FieldInfo::FieldFlags::_ff_initialized", "FieldInfo::FieldFlags::_ff_generic",
-		"FieldInfo::FieldFlags::_ff_flat",        "FieldInfo::FieldFlags::_ff_null_marker",
-		"FieldInfo::FieldFlags::_ff_contended",
+		"FieldInfo::FieldFlags::_ff_contended",   "FieldInfo::FieldFlags::_ff_flat",
+		"FieldInfo::FieldFlags::_ff_null_marker",
 	};
 	for (size_t i = 0; i < sizeof(optional) / sizeof(optional[0]); i++) {
 		if (field_flag(jvm, flags, optional[i]))

@@ -53,6 +53,7 @@ struct hs_jfield {
 	const char *name, *signature;
 	uint32_t offset; /**< into the object, or into the mirror when static */
 	bool is_static, is_injected;
+	bool is_flat; /**< 28: a value object lies in place, there is no pointer to it */
 };
 
 /** A decoded class, cached by Klass *. */

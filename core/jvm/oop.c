@@ -213,6 +213,9 @@ static struct hs_err *load_oop(struct hs_jvm *jvm, const struct hs_jfield *field
 	if (!is_oop_signature(field->signature))
 		return hs_err_new(HS_ERR_BAD_DATA, "field %s holds no object but %s", field->name,
 		                  field->signature);
+	if (field->is_flat)
+		return hs_err_new(HS_ERR_UNSUPPORTED, "the value of field %s lies in its object",
+		                  field->name);
 	return hs_oop_load(jvm, addr, ret);
 }
 

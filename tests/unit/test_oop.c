@@ -23,6 +23,8 @@ enum {
 	APP_CLD = 0x30000100,
 	ANONYMOUS_CLD = 0x30000200,
 
+	FLAT = 1 << 5, // field flags, as open_heap() numbers them
+	NULL_MARKER = 1 << 6,
 	INSTANCE = 16,
 	BYTES = (int)0xc0100800, // type array, header 16, T_BYTE, log2 0
 	CHARS = (int)0xc0100501,
@@ -129,6 +131,12 @@ static hs_addr fields_of_17(struct fixture *f, const struct field *fields, size_
 	return array;
 }
 
+/** Fields of 28 that hold their value: the ones with these names. */
+static bool is_flat(const struct field *field)
+{
+	return !strncmp(field->name, "flat", 4);
+}
+
 /** Numbers below 191 only: one byte each, one more than the number. */
 static hs_addr fields_of_25(struct fixture *f, const struct field *fields, size_t count)
 {
@@ -142,9 +150,14 @@ static hs_addr fields_of_25(struct fixture *f, const struct field *fields, size_
 		stream[at++] = (uint8_t)(2 * i + 3);
 		stream[at++] = (uint8_t)(fields[i].offset + 1);
 		stream[at++] = fields[i].is_static ? 9 : 1;
-		stream[at++] = fields[i].is_generic ? 5 : 1;
+		stream[at++] = (uint8_t)((fields[i].is_generic ? 5 : 1) +
+		                         (is_flat(&fields[i]) ? FLAT | NULL_MARKER : 0));
 		if (fields[i].is_generic)
 			stream[at++] = 100; // its signature
+		if (is_flat(&fields[i])) {
+			stream[at++] = 4;                                   // layout kind
+			stream[at++] = (uint8_t)(fields[i].offset + 3 + 1); // null marker
+		}
 	}
 	stream[at++] = 0;
 	hs_addr array = meta(f, 4 + sizeof(stream));
@@ -172,6 +185,8 @@ static void open_heap(struct fixture *f)
 	const struct hs_layout *layout;
 
 	hs_fake_libjvm_standard(f->libjvm, f->is_25);
+	hs_fake_libjvm_int(f->libjvm, "FieldInfo::FieldFlags::_ff_flat", 5);
+	hs_fake_libjvm_int(f->libjvm, "FieldInfo::FieldFlags::_ff_null_marker", 6);
 	hs_fake_libjvm_flag(f->libjvm, "UseCompressedOops", 1, 1);
 	hs_fake_libjvm_flag(f->libjvm, "UseCompressedClassPointers", 1, 1);
 	hs_fake_libjvm_int(f->libjvm, "markOopDesc::hash_shift", 8);
@@ -321,6 +336,31 @@ static void reads_fields(void **state)
 	assert_code(hs_oop_get_int(f->jvm, p, "real", &value), HS_ERR_BAD_DATA);
 	assert_code(hs_oop_get_oop(f->jvm, p, "x", &oop), HS_ERR_BAD_DATA);
 	assert_code(hs_klass_static_oop(f->jvm, decoded, "list", &oop), HS_ERR_BAD_DATA);
+}
+
+/** 28: value classes. What follows in the stream is read all the same. */
+static void skips_flat_fields(void **state)
+{
+	static const struct field fields[] = {
+		{"flat",     "Lapp/Point;",      12, false, false},
+		{"flatPair", "Lapp/Pair;",       16, false, true },
+		{"next",     "Lapp/Line;",       20, false, false},
+		{"name",     "Ljava/util/List;", 24, false, true },
+	};
+	struct fixture *f = *state;
+	hs_addr line = klass(f, "app/Line", 32, f->object, true), oop;
+
+	set_fields(f, line, fields, sizeof(fields) / sizeof(fields[0]));
+	hs_addr l = object(f, line, 32);
+	hs_fake_u32(f->fake, l + 12, (uint32_t)l); // looks like a pointer
+	hs_fake_u32(f->fake, l + 20, (uint32_t)l);
+	hs_fake_u32(f->fake, l + 24, (uint32_t)l);
+	assert_null(hs_oop_get_oop(f->jvm, l, "next", &oop));
+	assert_int_equal(oop, l);
+	assert_null(hs_oop_get_oop(f->jvm, l, "name", &oop));
+	assert_int_equal(oop, l);
+	assert_code(hs_oop_get_oop(f->jvm, l, "flat", &oop), HS_ERR_UNSUPPORTED);
+	assert_code(hs_oop_get_oop(f->jvm, l, "flatPair", &oop), HS_ERR_UNSUPPORTED);
 }
 
 static void refuses_broken_fields(void **state)
@@ -918,6 +958,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		BOTH(reads_fields),
 		BOTH(refuses_broken_fields),
+		cmocka_unit_test_setup_teardown(skips_flat_fields, setup_25, teardown),
 		BOTH(reads_strings),
 		BOTH(reads_strings_of_8),
 		BOTH(caps_array_lengths),
