@@ -8,6 +8,7 @@
 #   HS_SANITIZE    for example address,undefined
 #   HS_SKIP_JDK    1: no JVM tests, no JDKs fetched
 #   HS_JDKS        only these, for example "17 25"
+#   HS_FULL        1: all tests also on the JDKs that run only a few (8, 11, 26, 27, 28)
 #   HS_BUILD_DIR   default build/release, with sanitizers build/sanitize
 #   HS_CTEST       more options for ctest, as words
 #   CC             the compiler, when the build directory is new
@@ -42,7 +43,7 @@ sh "$root/tests/install-deps.sh" test
 
 if [ "${HS_SKIP_JDK:-0}" = 0 ]; then
 	step "JDKs"
-	# A JDK that cannot be had is a skipped test with a reason; in CI that test fails.
+	# A JDK that cannot be had is a skipped test with a reason; in CI that test fails, but for those in short form.
 	sh "$root/tests/jdk/fetch.sh" ${HS_JDKS:-} || echo "run.sh: not all JDKs could be had"
 fi
 

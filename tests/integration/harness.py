@@ -24,7 +24,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "samples"
 HANGSCOPE = pathlib.Path(os.environ.get("HANGSCOPE", ROOT / "build/release/hangscope")).absolute()
 SAMPLES_OUT = pathlib.Path(os.environ.get("HS_SAMPLES_OUT", ROOT / "build/samples")).absolute()
-ALL_JDKS = ("17", "21.0.2", "21", "25")
+FULL_JDKS = ("17", "21.0.2", "21", "25")
+# A few tests each, to keep the time: all of them with HS_FULL=1. 26 to 28 come and go in their archive.
+SHORT_JDKS = ("8", "11", "26", "27", "28")
+ALL_JDKS = FULL_JDKS + SHORT_JDKS
+SHORT_SAMPLES = ("clinit-cycle", "loader-lock-vs-link-old-verifier", "monitor-and-reentrantlock", "two-monitors")
+RUN_ALL = os.environ.get("HS_FULL", "0") not in ("", "0")
 CI = os.environ.get("CI") == "true"
 # Sanitizers and a busy 2-core machine: generous limits, which only a hang reaches.
 READY_TIMEOUT = 120
@@ -107,9 +112,16 @@ def need_jdk(name):
     known = jdks()
     if name not in known:
         raise unittest.SkipTest(f"JDK {name} is not wanted in this run (HS_JDKS, HS_SKIP_JDK)")
+    if known[name] is None and name in SHORT_JDKS:
+        raise unittest.SkipTest(f"JDK {name} is missing: sh tests/jdk/fetch.sh {name}")
     if known[name] is None:
         raise Unavailable(f"JDK {name} is missing: sh tests/jdk/fetch.sh {name}")
     return known[name]
+
+
+def is_short(jdk_name):
+    """Does this JDK run only a few of the tests?"""
+    return jdk_name in SHORT_JDKS and not RUN_ALL
 
 
 # --- processes ---------------------------------------------------------------------------------------------------
