@@ -130,10 +130,19 @@ static const char *find_transformer(const struct hs_snapshot *s, const struct hs
 	return NULL;
 }
 
+/** Name without its package, for a second mention: full names of libraries fill a line. */
+static const char *simple_name(struct hs_arena *arena, const char *class_name)
+{
+	const char *name = hs_words_safe(arena, class_name);
+	const char *dot = strrchr(name, '.');
+
+	return dot && dot[1] ? dot + 1 : name;
+}
+
 static void why_not_parallel(struct hs_report *report, struct hs_finding *f,
                              const struct hs_loader_info *info)
 {
-	const char *name = hs_words_safe(report->arena, info->class_name);
+	const char *name = simple_name(report->arena, info->class_name);
 
 	if (info->asked == HS_YES && info->unregistered_superclass)
 		hs_finding_why(report, f,
@@ -190,11 +199,13 @@ static void explain_transformer(struct hs_report *report, struct hs_finding *f,
 
 	if (!name)
 		return;
-	hs_finding_why(report, f,
-	               "It was the class-file transformer %s of an agent that needed it: it runs "
-	               "within each class load%s, so here with the loader's lock held.",
-	               hs_words_safe(arena, name),
-	               transformer_on(s, parts->link_hold->thread) ? ", of both threads" : "");
+	hs_finding_why(
+		report, f,
+		"%s was needed by the class-file transformer %s of an agent: a transformer runs "
+		"within each class load%s, so here with the loader's lock held.",
+		simple_name(arena, resource_of(report, parts->link_hold)->class_name),
+		hs_words_safe(arena, name),
+		transformer_on(s, parts->link_hold->thread) ? ", of both threads" : "");
 }
 
 /** Since JDK 20 (JDK-8288064) until 22, and in 21.0.0 to 21.0.3, a monitor of the VM guards a link;
@@ -206,7 +217,7 @@ static void why_jstack_is_silent(struct hs_report *report, struct hs_finding *f,
 
 	if (info && info->state && strcmp(info->state, "being_linked") == 0)
 		hs_finding_why(report, f,
-		               "jstack shows the threads that wait for the link as RUNNABLE and "
+		               "\njstack shows the threads that wait for the link as RUNNABLE and "
 		               "reports no deadlock: this JVM guards a link with a monitor of its "
 		               "own (JDK-8288064).");
 }
@@ -239,17 +250,15 @@ static void fix_link(struct hs_report *report, struct hs_finding *f, const char 
 	const char *cls = hs_words_safe(arena, link->class_name);
 
 	if (transformer) {
-		const char *name = hs_words_safe(arena, transformer);
-
 		hs_finding_fix(
 			report, f,
 			"Load and initialize %s (Class.forName) before a second thread can load "
 			"classes: before the class-file transformer %s is installed.",
-			cls, name);
+			cls, simple_name(arena, transformer));
 		hs_finding_evidence(report, f,
 		                    "A class-file transformer (%s) is on the stacks: an agent that "
 		                    "transforms classes while they are loaded widens the window",
-		                    name);
+		                    hs_words_safe(arena, transformer));
 	} else {
 		hs_finding_fix(
 			report, f,
@@ -264,7 +273,7 @@ static void fix_link(struct hs_report *report, struct hs_finding *f, const char 
 			"Use a build of %s with class file version 50 or later (it is %u): the "
 			"old verifier loads more classes than the split verifier. This narrows "
 			"the window, it does not close it.",
-			cls, link->class_info->major_version);
+			simple_name(arena, link->class_name), link->class_info->major_version);
 }
 
 static void loader_evidence(struct hs_report *report, struct hs_finding *f,
@@ -325,8 +334,8 @@ static void fix_at_once(struct hs_report *report, struct hs_finding *f, const ch
 	if (transformer)
 		hs_finding_fix(report, f,
 		               "At once: restart it, this is a race that another start can win; "
-		               "and start it without the agent of %s, where that can be spared.",
-		               hs_words_safe(report->arena, transformer));
+		               "without the agent that installs %s, if that can be spared.",
+		               simple_name(report->arena, transformer));
 	else
 		hs_finding_fix(report, f,
 		               "At once: restart it, this is a race that another start can win.");

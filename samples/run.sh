@@ -30,6 +30,7 @@ step() { printf '\n== %s\n' "$*"; }
 
 step "packages"
 sh "$root/tests/install-deps.sh" build
+if [ -f "$here/$sample/fetch.sh" ]; then sh "$root/tests/install-deps.sh" test; fi
 
 step "building hangscope in build/release"
 cmake -S "$root" -B "$root/build/release" -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null

@@ -7,13 +7,24 @@ import harness
 import schema
 import test_samples
 
+# Which class of ASM the two threads meet at is a matter of microseconds: the incident's in three of four hangs.
+INCIDENT_CLASS = "reactor.tools.shaded.net.bytebuddy.jar.asm.ClassWriter"
+MAX_HANGS = 8
+
 
 class Incident(harness.TestCase):
-    # {class that is being linked: {JDK: signature}}: which of two classes it is depends on who wins the race.
+    # {class that is being linked: {JDK: signature}}
     signatures = {}
 
     def check_incident(self, jdk_name):
         jdk, sample = harness.need_jdk(jdk_name), harness.Sample("spring-boot-incident")
+        linked = [self.check_hang(sample, jdk)]
+        while linked[-1] != INCIDENT_CLASS and len(linked) < MAX_HANGS:
+            linked.append(self.check_hang(sample, jdk))
+        self.assertIn(INCIDENT_CLASS, linked)
+
+    def check_hang(self, sample, jdk):
+        """One hang; returns the class that is being linked."""
         with harness.temp_dir() as tmp, sample.start(jdk) as target:
             live = self.check_report(sample, jdk, "live", target.pid, tmp)
             target.assert_running(self)
@@ -22,8 +33,9 @@ class Incident(harness.TestCase):
             self.assertEqual(live, self.check_report(sample, jdk, "core", core, tmp))
         linked, signature = live
         others = self.signatures.setdefault(linked, {})
-        others[jdk.name] = signature
-        self.assertEqual(len(set(others.values())), 1, f"the signature depends on the JDK: {others}")
+        others.setdefault(jdk.name, set()).add(signature)
+        self.assertEqual(len(set.union(*others.values())), 1, f"one bug, several signatures: {others}")
+        return linked
 
     def check_report(self, sample, jdk, mode, what, tmp):
         """Returns the class that is being linked, and the signature."""

@@ -30,7 +30,8 @@ static void incident(void **state)
 	                    "other");
 	assert_int_equal(f->blocked.len, 2);
 	assert_contains(f->why, "not parallel capable");
-	assert_contains(f->why, "boot.Boot$JarUrlClassLoader is not registered");
+	assert_contains(f->why, "boot.Boot$LaunchedClassLoader is not parallel capable");
+	assert_contains(f->why, "superclass boot.Boot$JarUrlClassLoader is not registered");
 	assert_contains(f->fix.items[0], "registerAsParallelCapable() in a static initializer of "
 	                                 "boot.Boot$JarUrlClassLoader");
 	assert_contains(f->fix.items[1], "app.ClassWriter");
@@ -161,6 +162,31 @@ static void known_transformer(void **state)
 	hs_snapshot_destroy(s);
 }
 
+/** The thread that holds the loader's lock got to the class through an agent. */
+static void transformer_with_the_lock_held(void **state)
+{
+	(void)state;
+	static const struct sb_frame frames[] = {
+		{"agent.Rewriter", "transform", "R.java", 7,
+	         "(Ljava/lang/Module;Ljava/lang/ClassLoader;Ljava/lang/String;Ljava/lang/Class;"
+	         "Ljava/security/ProtectionDomain;[B)[B"},
+		{0       },
+	};
+	struct hs_snapshot *s = sb_create();
+	uint32_t loads = sb_thread(s, "loads", 1, frames), links = sb_thread(s, "links", 2, NULL);
+	uint32_t lock = sb_resource(s, HS_RES_LOADER_LOCK, 0x10, "the lock", "app.Loader");
+	uint32_t link = sb_resource(s, HS_RES_CLASS_LINK, 0x20, "the link", "app.deep.Writer");
+
+	sb_hold(s, loads, lock);
+	sb_wait(s, loads, link);
+	sb_hold(s, links, link);
+	sb_wait(s, links, lock);
+	assert_contains(sb_report(s)->findings.items[0].why,
+	                "Writer was needed by the class-file transformer agent.Rewriter of an "
+	                "agent: a transformer runs within each class load, so");
+	hs_snapshot_destroy(s);
+}
+
 /** JDK 21.0.0 to 21.0.3: a thread dump is of no help, and the report says so. */
 static void jstack_is_silent(void **state)
 {
@@ -192,7 +218,7 @@ static void transformer_on_the_stack(void **state)
 	sb_wait(s, more, 1);
 	const struct hs_finding *f = &sb_report(s)->findings.items[0];
 	assert_contains(f->fix.items[1], "ReactorDebugAgent$1");
-	assert_contains(f->fix.items[3], "without the agent of reactor.tools.agent");
+	assert_contains(f->fix.items[3], "without the agent that installs");
 	hs_snapshot_destroy(s);
 }
 
@@ -318,6 +344,7 @@ int main(void)
 		cmocka_unit_test(known_issue),
 		cmocka_unit_test(repaired_loader_is_not_the_known_issue),
 		cmocka_unit_test(known_transformer),
+		cmocka_unit_test(transformer_with_the_lock_held),
 		cmocka_unit_test(jstack_is_silent),
 		cmocka_unit_test(transformer_on_the_stack),
 		cmocka_unit_test(ids_by_kind),
