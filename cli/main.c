@@ -150,6 +150,7 @@ int cli_render_target(const struct cli_options *options, enum hs_view view)
 		analysis_options.open.progress = show_progress;
 		analysis_options.open.progress_arg = &progress;
 	}
+	analysis_options.thread_dump = options->format && !strcmp(options->format, "jstack");
 	struct hs_err *err = hs_analysis_run(options->target, &analysis_options, &analysis);
 	end_progress(&progress);
 	if (err)

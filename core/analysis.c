@@ -174,6 +174,8 @@ static struct hs_err *collect(struct hs_target *target, const struct hs_analysis
 		err = hs_jvm_collect_locks(jvm);
 	if (!err && jvm && options->locals)
 		err = hs_jvm_collect_locals(jvm);
+	if (!err && jvm && options->thread_dump)
+		err = hs_jvm_collect_dump(jvm);
 	if (err)
 		return err;
 	note_lost_threads(s, target);
@@ -362,7 +364,9 @@ static struct hs_err *look_once(const char *name, const struct hs_analysis_optio
 	if (!analysis->snapshot)
 		return hs_err_oom();
 	analysis->snapshot->redact = options->redact;
-	err = open_target(name, &options->open, &target);
+	struct hs_open_options open = options->open;
+	open.exact_cpu = options->thread_dump;
+	err = open_target(name, &open, &target);
 	if (err)
 		return err;
 	err = look(target, options, analysis, again_ret);

@@ -18,9 +18,10 @@ enum hs_unwinder {
 struct hs_analysis_options {
 	struct hs_open_options open;
 	enum hs_unwinder unwinder;
-	bool locals;     /**< collect the local variables of Java frames */
-	bool redact;     /**< keep what the program wrote out of the report, see hs_snapshot */
-	bool locks_only; /**< reserved */
+	bool locals;      /**< collect the local variables of Java frames */
+	bool redact;      /**< keep what the program wrote out of the report, see hs_snapshot */
+	bool locks_only;  /**< reserved */
+	bool thread_dump; /**< collect what only HotSpot's own thread dump says, too */
 };
 
 /** Owns snapshot, graph and report; the target is closed when it is returned. */

@@ -39,10 +39,11 @@ struct hs_location {
 	const char *function;   /**< native and stub: demangled, without a "+offset" */
 	const char *class_name; /**< Java: as jstack prints it, with dots */
 	const char *method;
-	const char *descriptor;   /**< "(Ljava/lang/String;)V" */
-	const char *file;         /**< source file name, no directory */
-	const char *module;       /**< native: path of the module */
-	uint64_t module_offset;   /**< native: pc - module's load bias (its ELF address) */
+	const char *descriptor;  /**< "(Ljava/lang/String;)V" */
+	const char *file;        /**< source file name, no directory */
+	const char *module;      /**< native: path of the module */
+	const char *java_module; /**< Java: "java.base@17.0.15", "app", or NULL (none, not asked) */
+	uint64_t module_offset;  /**< native: pc - module's load bias (its ELF address) */
 	uint64_t function_offset; /**< native: pc - start of the function; 0 when unnamed */
 	int32_t bci;              /**< Java: -1 when not known or a native method */
 	int32_t line;             /**< -1 when not known */

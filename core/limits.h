@@ -28,6 +28,7 @@ enum hs_limit {
 	HS_MAX_LOCAL_TEXT = 120,       /**< characters shown of a String in a local variable */
 	HS_MAX_LOCKS = 1024,           /**< monitor slots of one frame */
 	HS_MAX_STACK_COPY = 8 << 20, /**< bytes of used stack copied per thread of a live process */
+	HS_MAX_HEAP_SCAN = 1 << 30,  /**< bytes of Java heap searched for owned locks */
 	HS_MAX_STACK_SCAN = 1 << 20, /**< bytes of one native stack scanned for pointers */
 };
 

@@ -20,6 +20,7 @@
 #include "core/base/err.h"
 #include "core/frame.h"
 #include "core/target.h"
+#include "core/thread_dump.h"
 
 /** How sure: ordered, so that the weakest of several is their minimum. */
 enum hs_certainty {
@@ -56,6 +57,7 @@ struct hs_thread {
 	const struct hs_frame *frames; /**< innermost first */
 	uint32_t num_frames;
 	bool frames_cut; /**< the walk ended before the thread's first function: see gaps */
+	const struct hs_dump_thread *dump; /**< for a thread dump; NULL unless asked for */
 };
 
 /** Order and names are those of DESIGN.md 3; hs_resource_kind_name() gives the JSON word. */
@@ -180,6 +182,7 @@ struct hs_snapshot {
 	HS_VEC(struct hs_edge) waits;
 	HS_VEC(struct hs_edge) holds;
 	HS_VEC(struct hs_gap) gaps;
+	const struct hs_thread_dump *dump; /**< NULL unless asked for, and without HotSpot */
 	/** A gap that can hide a deadlock: without findings, the verdict is then "incomplete". */
 	bool blind;
 	bool has_locals; /**< the local variables of Java frames were collected */

@@ -50,6 +50,7 @@ struct hs_lwp {
 	char state;     /**< R S D T t Z X as in /proc, '?' when not known */
 	char comm[16];  /**< kernel name, "" when not known; raw target bytes, NUL-terminated */
 	int64_t cpu_ms; /**< user + system CPU time; -1 when not known */
+	int64_t cpu_ns; /**< the same, where it is known finer than in clock ticks; else -1 */
 	int signo;      /**< current signal of this thread in a core, 0 if none */
 	const char *why_no_regs; /**< NULL, or words for a gap */
 };
@@ -60,12 +61,14 @@ struct hs_target_info {
 	const char *path; /**< of the core, or NULL */
 	pid_t pid;        /**< in our namespace when live, in the target's in a core; 0 unknown */
 	const char *exe;  /**< as the target names it; NULL when not known */
-	const char *const *args;   /**< NULL-terminated, or NULL */
-	const char *host;          /**< NULL when not known */
-	int signo;                 /**< signal that killed it, 0 if none */
-	int64_t captured_at;       /**< unix seconds; 0 when not known */
-	double pause_ms;           /**< how long a live target was held; < 0 for a core */
-	size_t truncated_bytes;    /**< bytes that the core's headers promise and the file lacks */
+	const char *const *args; /**< NULL-terminated, or NULL */
+	const char *host;        /**< NULL when not known */
+	int signo;               /**< signal that killed it, 0 if none */
+	int64_t captured_at;     /**< unix seconds; 0 when not known */
+	int64_t captured_ms;     /**< unix milliseconds; 0 when not known that exactly (core) */
+	int64_t captured_ns;     /**< the target's monotonic clock then; 0 when not known (core) */
+	double pause_ms;         /**< how long a live target was held; < 0 for a core */
+	size_t truncated_bytes;  /**< bytes that the core's headers promise and the file lacks */
 	const char *unpacked_from; /**< NULL, or the compressed file that path was unpacked from */
 };
 
@@ -75,6 +78,7 @@ struct hs_open_options {
 	const char *debug_dir; /**< separate debug files; NULL: the system's */
 	bool keep_stopped;     /**< --stop: until hs_target_close() */
 	bool no_stop;          /**< --no-stop: no ptrace at all */
+	bool exact_cpu;        /**< live: cpu_ns too, at the price of a file read per thread */
 	/** NULL, or called now and then with words and 0..1 (or -1): for progress on a terminal. */
 	void (*progress)(void *arg, const char *what, double fraction);
 	void *progress_arg;

@@ -588,12 +588,17 @@ static int compare_tids(const void *key, const void *lwp)
 	return (a > b) - (a < b);
 }
 
-const struct hs_lwp *hs_jthread_lwp(const struct hs_jvm *jvm, const struct hs_jthread *jthread)
+const struct hs_lwp *hs_lwp_of(const struct hs_jvm *jvm, pid_t tid)
 {
 	size_t count;
 	const struct hs_lwp *lwps = hs_target_lwps(jvm->target, &count);
 
-	return count ? bsearch(&jthread->tid, lwps, count, sizeof(*lwps), compare_tids) : NULL;
+	return count ? bsearch(&tid, lwps, count, sizeof(*lwps), compare_tids) : NULL;
+}
+
+const struct hs_lwp *hs_jthread_lwp(const struct hs_jvm *jvm, const struct hs_jthread *jthread)
+{
+	return hs_lwp_of(jvm, jthread->tid);
 }
 
 struct hs_err *hs_jthread_native_stack(struct hs_jvm *jvm, const struct hs_jthread *jthread,

@@ -26,6 +26,9 @@ enum flag {
 	FLAG_LOCKING_MODE,
 	FLAG_MONITOR_TABLE,
 	FLAG_HEAVY_MONITORS,
+	FLAG_THREAD_PRIORITIES,
+	FLAG_PRIORITY_POLICY,
+	FLAG_TLAB,
 	NUM_FLAGS,
 };
 
@@ -44,6 +47,9 @@ static const char *const flag_names[NUM_FLAGS] = {
 	[FLAG_LOCKING_MODE] = "LockingMode",
 	[FLAG_MONITOR_TABLE] = "UseObjectMonitorTable",
 	[FLAG_HEAVY_MONITORS] = "UseHeavyMonitors",
+	[FLAG_THREAD_PRIORITIES] = "UseThreadPriorities",
+	[FLAG_PRIORITY_POLICY] = "ThreadPriorityPolicy",
+	[FLAG_TLAB] = "UseTLAB",
 };
 
 /** Values of the flags that this release has. */
@@ -70,7 +76,8 @@ static struct hs_err *read_flag_value(struct hs_jvm *jvm, enum flag flag, hs_add
 	uint32_t word;
 	uint8_t byte;
 
-	if (flag == FLAG_LOCKING_MODE) { // the only int, the others are bool
+	// The only numbers, the others are bool.
+	if (flag == FLAG_LOCKING_MODE || flag == FLAG_PRIORITY_POLICY) {
 		err = hs_target_read_u32(jvm->target, addr, &word);
 	} else {
 		err = hs_target_read_u8(jvm->target, addr, &byte);
@@ -389,6 +396,10 @@ static struct hs_err *resolve(struct hs_jvm *jvm)
 		err = resolve_zgc(jvm, &flags);
 	if (err)
 		return err;
+	jvm->use_tlab = flag_is(&flags, FLAG_TLAB, false);
+	// os::get_native_priority (os_linux.cpp, 8 to 28): 0 for all without a policy.
+	jvm->native_priority_zero = !flag_is(&flags, FLAG_PRIORITY_POLICY, true) ||
+	                            !flag_is(&flags, FLAG_THREAD_PRIORITIES, true);
 	jvm->use_shenandoah = flag_is(&flags, FLAG_SHENANDOAH, false);
 	// The bias came with these, all in 21 (unsigned5.hpp): a release may hide one of them.
 	jvm->unsigned5_bias = hs_layout_has(&jvm->layout, HS_F_klass_fieldinfo_stream) ||

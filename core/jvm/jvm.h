@@ -38,4 +38,8 @@ HS_MUST_CHECK struct hs_err *hs_jvm_collect_locks(struct hs_jvm *jvm);
  * thread; only OOM is returned. */
 HS_MUST_CHECK struct hs_err *hs_jvm_collect_locals(struct hs_jvm *jvm);
 
+/** After the locks: what only a thread dump of HotSpot says (core/thread_dump.h). What fails is a
+ * gap; only OOM is returned. */
+HS_MUST_CHECK struct hs_err *hs_jvm_collect_dump(struct hs_jvm *jvm);
+
 #endif // HS_JVM_H

@@ -113,6 +113,8 @@ struct hs_jvm {
 	const char *release; /**< "17.0.15+6-Debian-1deb12u1" */
 	bool compressed_oops, compressed_klass, compact_headers;
 	bool use_zgc, zgc_generational, use_shenandoah;
+	bool native_priority_zero; /**< all threads have native priority 0: no policy maps them */
+	bool use_tlab;
 	bool monitor_table; /**< mark words hold no ObjectMonitor pointer */
 	enum hs_locking_mode locking_mode;
 	uint64_t narrow_oop_base, narrow_klass_base;

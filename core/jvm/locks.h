@@ -148,6 +148,9 @@ const struct hs_jthread *hs_jthread_by_oop(const struct hs_jvm *jvm, hs_addr oop
 /** The same, or by its eetop field: a moving collector may leave us an old copy of the object. */
 const struct hs_jthread *hs_jthread_of_object(struct hs_jvm *jvm, hs_addr oop);
 
+/** The LWP with this tid, NULL when there is none. */
+const struct hs_lwp *hs_lwp_of(const struct hs_jvm *jvm, pid_t tid);
+
 /** LWP of a thread, NULL when there is none. */
 const struct hs_lwp *hs_jthread_lwp(const struct hs_jvm *jvm, const struct hs_jthread *jthread);
 

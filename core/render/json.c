@@ -208,6 +208,7 @@ static json_t *frame(struct writer *w, const struct hs_frame *f)
 	json_t *ret = json_object();
 
 	json_object_set_new_nocheck(ret, "kind", json_string(kinds[l->kind]));
+	json_object_set_new_nocheck(ret, "tier", l->tier ? json_integer(l->tier) : json_null());
 	json_object_set_new_nocheck(ret, "function", text(w, l->function));
 	json_object_set_new_nocheck(ret, "class", text(w, l->class_name));
 	json_object_set_new_nocheck(ret, "method", text(w, l->method));

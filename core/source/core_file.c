@@ -383,7 +383,7 @@ static void settle_thread(const struct core *core, struct core_thread *thread, b
 	if (thread->order || stopped_only || lwp->signo < 0)
 		lwp->signo = 0;
 	if (!by_kernel || lwp->tid == core->base.info.pid)
-		lwp->cpu_ms = -1;
+		lwp->cpu_ms = lwp->cpu_ns = -1;
 	if (lwp->tid == core->base.info.pid)
 		memcpy(lwp->comm, core->notes.fname, sizeof(lwp->comm) - 1);
 }

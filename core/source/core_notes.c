@@ -76,13 +76,16 @@ static void read_prstatus(struct core *core, const uint8_t *desc, size_t len)
 	thread->lwp.tid = status.pr_pid;
 	thread->lwp.signo = status.pr_cursig;
 	thread->lwp.state = '?';
-	int64_t seconds, millis;
+	int64_t seconds, micros, nanos;
 	bool overflow =
 		__builtin_add_overflow(status.pr_utime.tv_sec, status.pr_stime.tv_sec, &seconds) ||
-		__builtin_mul_overflow(seconds, 1000, &seconds) ||
-		__builtin_add_overflow(status.pr_utime.tv_usec, status.pr_stime.tv_usec, &millis) ||
-		__builtin_add_overflow(seconds, millis / 1000, &millis);
-	thread->lwp.cpu_ms = overflow || millis < 0 ? -1 : millis;
+		__builtin_mul_overflow(seconds, 1000000, &seconds) ||
+		__builtin_add_overflow(status.pr_utime.tv_usec, status.pr_stime.tv_usec, &micros) ||
+		__builtin_add_overflow(seconds, micros, &micros) ||
+		__builtin_mul_overflow(micros, 1000, &nanos);
+	bool known = !overflow && micros >= 0;
+	thread->lwp.cpu_ms = known ? micros / 1000 : -1;
+	thread->lwp.cpu_ns = known ? nanos : -1;
 }
 
 static void read_psinfo(struct core *core, const uint8_t *desc, size_t len)

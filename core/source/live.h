@@ -63,6 +63,7 @@ struct hs_live {
 	int mem_fd;  /**< /proc/VIEW/mem: bound to the memory that was seen first */
 	int root_fd; /**< what its "/" is, or -1 */
 	const char *root_name; /**< of root_fd, for messages */
+	bool exact_cpu;        /**< read schedstat of each thread too */
 	bool root_is_given;    /**< by the user: inode numbers of a copy prove nothing */
 	bool no_process_readv; /**< process_vm_readv() is refused (seccomp): use mem_fd */
 	struct hs_live_maps maps;

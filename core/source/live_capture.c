@@ -18,6 +18,7 @@
 #include <sys/resource.h>
 #include <sys/uio.h>
 #include <time.h>
+#include <unistd.h>
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -344,6 +345,30 @@ static void release(struct hs_live_tasks *tasks)
 	}
 }
 
+/** Does the monotonic clock of the target show what ours does? */
+static bool has_our_clock(const struct hs_live *live)
+{
+	char own[64], theirs[64];
+	ssize_t own_len = readlink("/proc/self/ns/time", own, sizeof(own));
+	ssize_t len = readlinkat(live->proc_fd, "ns/time", theirs, sizeof(theirs));
+
+	// A kernel before 5.6 has one clock for all.
+	if (own_len < 0 && errno == ENOENT)
+		return true;
+	return len > 0 && len == own_len && memcmp(own, theirs, (size_t)len) == 0;
+}
+
+static void note_time(struct hs_live *live)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	live->base.info.captured_at = now.tv_sec;
+	live->base.info.captured_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / MILLISECOND;
+	if (has_our_clock(live) && clock_gettime(CLOCK_MONOTONIC, &now) == 0)
+		live->base.info.captured_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 static struct hs_err *stop_and_copy(struct hs_live_capture *capture)
 {
 	struct hs_live *live = capture->live;
@@ -363,7 +388,7 @@ static struct hs_err *stop_and_copy(struct hs_live_capture *capture)
 	if (err || !capture->keep_stopped)
 		release(&live->tasks);
 	live->base.info.pause_ms = (double)(hs_live_now() - start) / MILLISECOND;
-	live->base.info.captured_at = time(NULL);
+	note_time(live);
 	return err;
 }
 
@@ -539,6 +564,6 @@ struct hs_err *hs_live_capture_watch(struct hs_live *live)
 			break;
 	}
 	live->base.info.pause_ms = 0;
-	live->base.info.captured_at = time(NULL);
+	note_time(live);
 	return err;
 }

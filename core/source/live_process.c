@@ -345,6 +345,7 @@ struct hs_err *hs_target_open_pid(pid_t pid, const struct hs_open_options *optio
 	source->arena = hs_arena_create();
 	if (!source->arena)
 		return hs_err_oom();
+	live->exact_cpu = options->exact_cpu;
 	err = hs_live_identify(live, pid, !options->no_stop);
 	if (!err) {
 		report_progress(options, "reading mappings and files");

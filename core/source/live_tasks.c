@@ -120,7 +120,12 @@ static void describe(const struct hs_live *live, struct hs_live_task *task, pid_
 	long ticks = sysconf(_SC_CLK_TCK);
 
 	*task = (struct hs_live_task){
-		.lwp = {.tid = tid, .host_tid = tid, .state = '?', .syscall_nr = -1, .cpu_ms = -1}
+		.lwp = {.tid = tid,
+	                .host_tid = tid,
+	                .state = '?',
+	                .syscall_nr = -1,
+	                .cpu_ms = -1,
+	                .cpu_ns = -1}
         };
 	if (read_task_text(live, tid, "stat", text, sizeof(text)) <= 0 ||
 	    (live->tasks.own_numbers && !read_own_tid(live, tid, &lwp->tid))) {
@@ -134,6 +139,9 @@ static void describe(const struct hs_live *live, struct hs_live_task *task, pid_
 			lwp->cpu_ms = (int64_t)((double)(stat.utime + stat.stime) * 1000.0 /
 			                        (double)ticks);
 	}
+	// Its first number is the time on a CPU in ns, what the thread's CPU clock shows.
+	if (live->exact_cpu && read_task_text(live, tid, "schedstat", text, sizeof(text)) > 0)
+		lwp->cpu_ns = strtoll(text, NULL, 10);
 	// A running one has nothing to show there.
 	if (lwp->state != 'R' && hs_live_task_syscall(live, tid, &task->parked))
 		task->is_parked = !task->parked.running;

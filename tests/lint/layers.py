@@ -7,7 +7,7 @@ import re
 import sys
 
 BASE = {"core/base", "core/limits.h"}
-RECORDS = BASE | {"core/target.h", "core/module_map.h", "core/regs.h", "core/snapshot.h", "core/frame.h"}
+RECORDS = BASE | {"core/target.h", "core/module_map.h", "core/regs.h", "core/snapshot.h", "core/frame.h", "core/thread_dump.h"}
 PURE = RECORDS | {"core/wait_graph.h", "core/report.h", "core/words.h"}
 
 # Folder (longest match wins) → folders and headers it may include, besides its own.

@@ -146,7 +146,7 @@ struct hs_lwp *hs_fake_lwp(struct hs_fake *fake, pid_t tid, const struct hs_regs
 	lwp->tid = tid;
 	lwp->syscall_nr = -1;
 	lwp->state = 'S';
-	lwp->cpu_ms = -1;
+	lwp->cpu_ms = lwp->cpu_ns = -1;
 	if (regs) {
 		lwp->has_regs = true;
 		lwp->regs = *regs;

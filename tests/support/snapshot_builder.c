@@ -209,3 +209,76 @@ struct hs_snapshot *sb_incident(void)
 	sb_wait(s, telemetry, link);
 	return s;
 }
+
+static struct hs_dump_thread *dump_header(struct hs_snapshot *s, uint32_t index)
+{
+	struct hs_dump_thread *d = hs_arena_alloc(s->arena, sizeof(*d));
+
+	assert_non_null(d);
+	*d = (struct hs_dump_thread){
+		.address = 0x7f0000100000 + 0x1000 * (hs_addr)index,
+		.os_state = "waiting for monitor entry",
+		.has_os_prio = true,
+		.cpu_ns = 12345678,
+		.elapsed_ms = 5678,
+		.allocated = 102400 + index,
+		.defined_classes = 4,
+		.last_java_sp = 0x7f1000000123,
+		.blocker = {.owner = HS_NONE},
+	};
+	return d;
+}
+
+void sb_thread_dump(struct hs_snapshot *s, int major)
+{
+	static const struct hs_dump_object owned = {
+		0xffd20090, "java.util.concurrent.locks.ReentrantLock$NonfairSync"};
+	size_t n = s->threads.len;
+	struct hs_thread_dump *dump = hs_arena_alloc(s->arena, sizeof(*dump));
+	hs_addr *list = hs_arena_calloc(s->arena, n + 1, sizeof(*list));
+	struct hs_dump_thread **headers = hs_arena_calloc(s->arena, n + 1, sizeof(*headers));
+
+	assert_non_null(dump);
+	assert_non_null(list);
+	assert_non_null(headers);
+	for (uint32_t i = 0; i < n; i++) {
+		headers[i] = dump_header(s, i);
+		list[i] = headers[i]->address;
+		s->threads.items[i].dump = headers[i];
+		s->threads.items[i].java_tid = i + 1;
+		s->threads.items[i].priority = 5;
+		s->threads.items[i].is_daemon = i % 2;
+		s->threads.items[i].java_state = "BLOCKED (on object monitor)";
+		*hs_vec_push(s->arena, &dump->order) = i;
+	}
+	*dump = (struct hs_thread_dump){
+		.major = major,
+		.vm_info = "mixed mode, sharing",
+		.jdk_name = "OpenJDK Runtime Environment",
+		.list = major > 11 ? 0x7f0000001000 : 0,
+		.java_threads = list,
+		.num_java_threads = n - 1,
+		.order = dump->order,
+		.owned_known = true,
+		.jni_global = 9,
+		.jni_weak = 1,
+	};
+	s->threads.items[n - 1].kind = HS_THREAD_VM;
+	headers[n - 1]->name = "VM Periodic Task Thread";
+	headers[n - 1]->allocated = headers[n - 1]->defined_classes = -1;
+	headers[0]->owned = &owned;
+	headers[0]->num_owned = 1;
+	headers[0]->blocker = (struct hs_dump_blocker){
+		.monitor = 0x7f0000200000,
+		.object = {0xffd1d958, "boot.Boot$LaunchedClassLoader"},
+		.owner = 1,
+		.is_from_java = false,
+	};
+	headers[1]->blocker = (struct hs_dump_blocker){.object = owned, .owner = 0};
+	struct hs_dump_deadlock *deadlock = hs_vec_push(s->arena, &dump->deadlocks);
+	assert_non_null(deadlock);
+	*deadlock = (struct hs_dump_deadlock){0};
+	for (uint32_t i = 0; i < 2; i++)
+		*hs_vec_push(s->arena, &deadlock->threads) = i;
+	s->dump = dump;
+}

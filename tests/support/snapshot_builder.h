@@ -45,4 +45,10 @@ const struct hs_wait_graph *sb_graph(struct hs_snapshot *snapshot);
  */
 struct hs_snapshot *sb_incident(void);
 
+/**
+ * Give the snapshot what --format=jstack needs, as Java release @p major: a header for each thread,
+ * "main" owns a lock, the first two threads block each other, the last one is a thread of the VM.
+ */
+void sb_thread_dump(struct hs_snapshot *s, int major);
+
 #endif // HS_SNAPSHOT_BUILDER_H

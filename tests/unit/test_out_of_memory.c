@@ -139,6 +139,7 @@ static void diagnosis_and_renderers(void **state)
 	struct rendering r = {.snapshot = sb_incident(), .out = fopen("/dev/null", "we")};
 
 	assert_non_null(r.out);
+	sb_thread_dump(r.snapshot, 17);
 	assert_null(hs_snapshot_seal(r.snapshot));
 	for (size_t i = 0; hs_renderers[i]; i++) {
 		for (r.view = HS_VIEW_REPORT; r.view <= HS_VIEW_GRAPH; r.view++) {
