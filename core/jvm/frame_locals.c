@@ -235,7 +235,7 @@ static struct hs_err *compiled_slot(struct hs_jvm *jvm, const struct hs_scope_va
                                     const struct hs_regs *regs, struct hs_slot *ret)
 {
 	struct hs_err *err;
-	uint64_t word;
+	uint64_t word = 0;
 
 	*ret = (struct hs_slot){.kind = HS_SLOT_UNKNOWN};
 	switch (value->kind) {

@@ -164,6 +164,7 @@ class Locals(Base):
         thread = next(t for t in report["threads"] if t["name"] == THREAD)
         frames = {f["method"]: f for f in thread["frames"] if f["class"] == "Locals"}
         for method in (where, "variables"):
+            self.assertIn(method, frames, [f["method"] or f["function"] for f in thread["frames"]])
             frame = frames[method]
             self.assertEqual(frame["kind"] == "interpreted", mode == "int", f"{mode} {method}: {frame['kind']}")
             (self.check_names if kind == "g" else self.check_numbers)(frame, method, expected)
