@@ -405,6 +405,9 @@ static struct hs_err *resolve(struct hs_jvm *jvm)
 	jvm->unsigned5_bias = hs_layout_has(&jvm->layout, HS_F_klass_fieldinfo_stream) ||
 	                      hs_layout_has(&jvm->layout, HS_F_const_method_flags_u4) ||
 	                      hs_layout_has(&jvm->layout, HS_F_thread_lock_stack);
+	int64_t ignored;
+	jvm->has_value_classes =
+		hs_vmstructs_constant(jvm->vm, "FieldInfo::FieldFlags::_ff_flat", &ignored);
 	resolve_arrays(jvm);
 	resolve_locking(jvm, &flags);
 	jvm->snapshot->runtime.kind = "hotspot";

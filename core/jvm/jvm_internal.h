@@ -122,8 +122,9 @@ struct hs_jvm {
 	uint64_t z_offset_mask, z_good_mask; /**< single-generation ZGC; 0 otherwise */
 	uint32_t z_load_shift;               /**< generational ZGC; 0 otherwise */
 	unsigned unsigned5_bias;             /**< X of UNSIGNED5: 1 since 21, 0 before */
-	bool stw_gc_active;           /**< a stop-the-world GC runs: objects may be forwarded */
-	unsigned mark_klass_shift;    /**< compact headers: klass bits of the mark word */
+	bool has_value_classes;    /**< 28+: fields in place, more debug information on objects */
+	bool stw_gc_active;        /**< a stop-the-world GC runs: objects may be forwarded */
+	unsigned mark_klass_shift; /**< compact headers: klass bits of the mark word */
 	uint32_t array_length_offset; /**< of the length word of an array object */
 	bool array_data_aligned;      /**< array elements start at a multiple of 8 */
 

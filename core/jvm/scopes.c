@@ -159,6 +159,10 @@ static void read_object(struct decoder *d, unsigned depth, struct hs_scope_value
 	if (d->in.pos < d->in.len && d->in.data[d->in.pos] != TAG_OOP + d->in.bias)
 		hs_u5_byte(&d->in);
 	read_value(d, depth + 1, &klass);
+	// 28: whether a value object is null, or the properties of an array (a marker when neither
+	// is asked for). Seen in its code cache.
+	if (d->jvm->has_value_classes)
+		read_value(d, depth + 1, &field);
 	if (klass.kind == HS_SCOPE_OOP && klass.oop) {
 		ret->kind = HS_SCOPE_SCALAR;
 		ret->oop = klass.oop;

@@ -17,8 +17,11 @@ enum {
 	LOCATION = 0,
 	INT = 1,
 	OOP = 2,
+	LONG = 3,
+	DOUBLE = 4,
 	OBJECT = 5,
 	OBJECT_ID = 6,
+	MARKER = 8,
 
 	STACK_OOP_AT_8 = 2 << 5 | 2,
 	STACK_NARROW_AT_16 = 4 << 5 | 9,
@@ -45,6 +48,17 @@ static void put_wide(struct stream *s, unsigned value) // 2 bytes
 	s->bytes[s->len++] = (uint8_t)(value / 64 + s->bias);
 }
 
+static void put_number(struct stream *s, uint32_t value)
+{
+	for (unsigned i = 0; i < 4 && value >= 192U - s->bias; i++) {
+		value -= 192U - s->bias;
+		s->bytes[s->len++] = (uint8_t)(192 + value % 64);
+		value /= 64;
+	}
+	s->bytes[s->len++] = (uint8_t)(value + s->bias);
+	assert_true(s->len < sizeof(s->bytes));
+}
+
 static void put_byte(struct stream *s, uint8_t byte)
 {
 	s->bytes[s->len++] = byte;
@@ -58,9 +72,10 @@ struct fixture {
 };
 
 /** inner at bci 5, in outer at its entry: two monitors in outer, one of inner, three locals. */
-static void setup_release(struct fixture *f, enum fake_release release)
+static void setup_streams(struct fixture *f, enum fake_release release, bool has_value_classes)
 {
 	f->code = hs_fake_code_create(release);
+	f->code->jvm->has_value_classes = has_value_classes;
 	f->inner = hs_fake_code_method(f->code, "inner");
 	f->outer = hs_fake_code_method(f->code, "outer");
 	f->object = hs_fake_code_object(f->code, "app/Lock");
@@ -76,6 +91,8 @@ static void setup_release(struct fixture *f, enum fake_release release)
 		put_byte(&s, 1); // is_root
 	put(&s, OOP);
 	put(&s, 2);
+	if (has_value_classes)
+		put(&s, MARKER);
 	put(&s, 1); // one field
 	put(&s, INT);
 	put(&s, 9);
@@ -135,6 +152,11 @@ static void setup_release(struct fixture *f, enum fake_release release)
 	assert_null(err);
 }
 
+static void setup_release(struct fixture *f, enum fake_release release)
+{
+	setup_streams(f, release, false);
+}
+
 static void teardown_release(struct fixture *f)
 {
 	hs_fake_code_destroy(f->code);
@@ -166,11 +188,11 @@ static void check_monitors(const struct fixture *f, const struct hs_code_site *s
 	assert_int_equal(owner->where, 10);
 }
 
-static void decodes(enum fake_release release)
+static void decodes(enum fake_release release, bool has_value_classes)
 {
 	struct fixture f;
 
-	setup_release(&f, release);
+	setup_streams(&f, release, has_value_classes);
 	const struct hs_code_site *site = site_of(&f, 0x20, true);
 	assert_ptr_equal(site_of(&f, 0x20, true), site);
 	assert_int_equal(site->num_scopes, 2);
@@ -188,19 +210,25 @@ static void decodes(enum fake_release release)
 static void decodes_17(void **state)
 {
 	(void)state;
-	decodes(FAKE_17);
+	decodes(FAKE_17, false);
 }
 
 static void decodes_25(void **state)
 {
 	(void)state;
-	decodes(FAKE_25);
+	decodes(FAKE_25, false);
 }
 
 static void decodes_8(void **state)
 {
 	(void)state;
-	decodes(FAKE_8);
+	decodes(FAKE_8, false);
+}
+
+static void decodes_28(void **state)
+{
+	(void)state;
+	decodes(FAKE_25, true);
 }
 
 static void finds_pc_descs(void **state)
@@ -248,6 +276,85 @@ static void finds_locals(void **state)
 	assert_true(hs_err_catch(&err, HS_ERR_ABSENT));
 	err = hs_scope_local(f.code->jvm, nm, &site->scopes[1], 0, &value);
 	assert_true(hs_err_catch(&err, HS_ERR_ABSENT));
+	teardown_release(&f);
+}
+
+/** Constants as writers code them: signed numbers with the sign in bit 0, halves of doubles with
+ * their bits in reverse order. */
+static void put_all_locals(struct stream *s)
+{
+	put(s, 9);
+	put(s, INT);
+	put(s, 1); // -1
+	put(s, LONG);
+	put_number(s, 2 * 0x1234); // low half
+	put_number(s, 2 * 3);      // high half
+	put(s, DOUBLE);
+	put_number(s, 0x1ffc); // high half of 1.5, 0x3ff80000
+	put_number(s, 0);
+	put(s, LOCATION);
+	put(s, 0); // dead
+	put(s, LOCATION);
+	put(s, NORMAL_AT_8);
+	put(s, LOCATION);
+	put(s, 2 << 5 | 4); // long at 8
+	put(s, LOCATION);
+	put_number(s, 30 << 5 | 0x10 | 5); // float in a register of doubles
+	put(s, OBJECT_ID);
+	put(s, 7);
+	put(s, OOP);
+	put(s, 0); // null
+}
+
+static void reads_all_locals(void **state)
+{
+	static const struct hs_scope_value want[] = {
+		{.kind = HS_SCOPE_INT,               .constant = UINT32_MAX},
+		{.kind = HS_SCOPE_LONG,                                  .constant = UINT64_C(0x300001234)},
+		{.kind = HS_SCOPE_LONG,.constant = UINT64_C(0x3ff8000000000000)},
+		{.kind = HS_SCOPE_DEAD             },
+		{.kind = HS_SCOPE_STACK,                                  .content = HS_CONTENT_INT, .where = 8},
+		{.kind = HS_SCOPE_STACK,                     .content = HS_CONTENT_LONG, .where = 8},
+		{.kind = HS_SCOPE_REGISTER,.content = HS_CONTENT_FLOAT_IN_DOUBLE, .where = 30},
+		{.kind = HS_SCOPE_SCALAR                                 },
+		{.kind = HS_SCOPE_OOP},
+	};
+	struct hs_scope_value values[16];
+	struct fixture f;
+	size_t count;
+
+	(void)state;
+	setup_release(&f, FAKE_25);
+	const struct hs_code_site *site = site_of(&f, 0x20, true);
+	struct stream s = {.bias = 1};
+	put_byte(&s, 0xff);
+	put_all_locals(&s);
+	hs_addr scopes = site->blob->nmethod->scopes;
+	// The pool lies before all else: only the lists behind it are replaced.
+	size_t at = (size_t)(site->blob->nmethod->scopes_end - scopes);
+	struct hs_nmethod nm = *site->blob->nmethod;
+	struct hs_blob blob = *site->blob;
+	struct hs_code_site copy = *site;
+	hs_fake_memory(f.code->fake, scopes + at, s.bytes, s.len);
+	nm.scopes_end += s.len;
+	blob.nmethod = &nm;
+	copy.blob = &blob;
+	struct hs_scope scope = site->scopes[0];
+	scope.locals = (uint32_t)at + 1;
+	struct hs_err *err = hs_scope_locals(f.code->jvm, &copy, &scope, values, 16, &count);
+	if (err)
+		fail_msg("%s", hs_err_message(err));
+	assert_int_equal(count, sizeof(want) / sizeof(want[0]));
+	for (size_t i = 0; i < count; i++) {
+		assert_int_equal(values[i].kind, want[i].kind);
+		assert_int_equal(values[i].content, want[i].content);
+		assert_int_equal(values[i].where, want[i].where);
+		assert_int_equal(values[i].constant, want[i].constant);
+		assert_int_equal(values[i].oop, i == 7 ? f.mirror : 0);
+	}
+	err = hs_scope_locals(f.code->jvm, &copy, &scope, values, 2, &count);
+	assert_null(err);
+	assert_int_equal(count, 2);
 	teardown_release(&f);
 }
 
@@ -301,6 +408,8 @@ int main(void)
 		cmocka_unit_test(decodes_8),
 		cmocka_unit_test(decodes_17),
 		cmocka_unit_test(decodes_25),
+		cmocka_unit_test(decodes_28),
+		cmocka_unit_test(reads_all_locals),
 		cmocka_unit_test(finds_pc_descs),
 		cmocka_unit_test(finds_locals),
 		cmocka_unit_test(survives_any_byte),
