@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/jvm/java_frames.h"
+#include "core/jvm/locks.h"
 
 enum {
 	BLOCKED_ON_MONITOR_ENTER = 0x400, /**< java.lang.Thread.threadStatus (jvmti.h) */
@@ -224,6 +225,18 @@ static bool is_known_not_to_wait(const struct hs_jvm *jvm, const struct hs_jthre
 	       hs_layout_has(&jvm->layout, HS_F_thread_pending_monitor);
 }
 
+/** 8 to 17: biased to another thread. The slot was filled, the bias is not revoked yet: that takes
+ * a safepoint (biasedLocking.cpp, VM_RevokeBias), and no pending monitor tells of it. */
+static bool waits_for_revocation(struct hs_jvm *jvm, const struct hs_jthread *jthread,
+                                 hs_addr object)
+{
+	struct hs_lock_owner owner = {0};
+	struct hs_err *err = hs_lock_owner(jvm, object, 0, &owner);
+
+	hs_err_free(err); // not that we know; a gap when the holders are collected
+	return !err && owner.is_biased && owner.thread && owner.thread != jthread;
+}
+
 struct hs_err *hs_frame_locks_add(struct hs_frame_locks *locks, hs_addr object, bool is_eliminated)
 {
 	struct hs_jvm *jvm = locks->jvm;
@@ -239,7 +252,7 @@ struct hs_err *hs_frame_locks_add(struct hs_frame_locks *locks, hs_addr object, 
 
 		// Only the first monitor of the first frame can be one that is not entered yet.
 		locks->found_first = true;
-		if (pending == object)
+		if (pending == object || (jthread && waits_for_revocation(jvm, jthread, object)))
 			state = HS_LOCK_WAITING_TO_LOCK;
 		else if (!pending && !is_known_not_to_wait(jvm, jthread))
 			return NULL; // locked, or waited for: a gap says that it is not known

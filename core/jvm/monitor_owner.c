@@ -73,10 +73,18 @@ static struct hs_err *read_in_use_list(struct hs_jvm *jvm)
 	return err;
 }
 
-/** 8 and 11: blocks of _BLOCKSIZE monitors; element 0 only links the blocks (synchronizer.cpp). */
+/** Where element 0 of a block of monitors has the next block: 8 to 13 FreeNext, 15 _next_om. */
+static enum hs_field block_link(const struct hs_jvm *jvm)
+{
+	return hs_layout_has(&jvm->layout, HS_F_monitor_free_next) ? HS_F_monitor_free_next
+	                                                           : HS_F_monitor_next_om;
+}
+
+/** 8 to 15: blocks of _BLOCKSIZE monitors; element 0 only links the blocks (synchronizer.cpp). */
 static struct hs_err *read_block_list(struct hs_jvm *jvm)
 {
 	const struct hs_layout *layout = &jvm->layout;
+	uint64_t link = hs_layout_offset(layout, block_link(jvm));
 	uint64_t stride = layout->sizes[HS_T_padded_object_monitor];
 	struct hs_err *err;
 	struct hs_list_walk walk = {0};
@@ -97,14 +105,12 @@ static struct hs_err *read_block_list(struct hs_jvm *jvm)
 			err = add_monitor(jvm, block + (uint64_t)i * stride);
 		}
 		if (!err)
-			err = hs_target_read_u64(
-				jvm->target,
-				block + hs_layout_offset(layout, HS_F_monitor_free_next), &block);
+			err = hs_target_read_u64(jvm->target, block + link, &block);
 	}
 	return err;
 }
 
-/** Monitors that threads are in: all there is where no list is published (12 to 15). */
+/** Monitors that threads are in: all there is where no list is published. */
 static struct hs_err *add_monitors_of_threads(struct hs_jvm *jvm)
 {
 	struct hs_err *err = NULL;
@@ -143,7 +149,7 @@ static struct hs_err *read_monitors(struct hs_jvm *jvm)
 	    hs_layout_has(&jvm->layout, HS_F_monitor_next_om))
 		err = read_in_use_list(jvm);
 	else if (hs_layout_has(&jvm->layout, HS_F_monitor_block_list) &&
-	         hs_layout_has(&jvm->layout, HS_F_monitor_free_next))
+	         hs_layout_has(&jvm->layout, block_link(jvm)))
 		err = read_block_list(jvm);
 	err = hs_jvm_gap(jvm, err, "holders of some monitors", "the JVM's list of monitors");
 	if (!err)

@@ -116,9 +116,8 @@ static bool is_handle(const struct hs_jvm *jvm, enum hs_field field)
 {
 	const char *type = jvm->layout.fields[field].type;
 
-	// ObjectMonitor::_object is published without a type; it is a WeakHandle since 15, the
-	// in-use list and the handle to the Thread came in 16 (objectMonitor.hpp, thread.hpp).
-	// 12..15 are not walked.
+	// ObjectMonitor::_object is published without a type; it is a WeakHandle since 16, as are
+	// the in-use list and the handle to the Thread (objectMonitor.hpp, thread.hpp).
 	if (field == HS_F_monitor_object && hs_layout_has(&jvm->layout, HS_F_monitor_in_use_list))
 		return true;
 	if (field == HS_F_monitor_object)

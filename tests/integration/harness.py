@@ -13,6 +13,7 @@ import pathlib
 import re
 import select
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -216,6 +217,35 @@ class Target:
         self.close()
 
 
+def _load_segments(core):
+    """[(address, file offset, size in the file)] of the PT_LOADs of an ELF64 core."""
+    header = core.read(64)
+    offset, size, count = struct.unpack_from("<Q", header, 32)[0], *struct.unpack_from("<HH", header, 54)
+    if count == 0xFFFF:  # PN_XNUM: the number is in sh_info of the first section header
+        core.seek(struct.unpack_from("<Q", header, 40)[0] + 44)
+        count = struct.unpack("<I", core.read(4))[0]
+    core.seek(offset)
+    rows = [struct.unpack("<IIQQQQQQ", core.read(size)[:56]) for _ in range(count)]
+    return [(row[3], row[2], row[5]) for row in rows if row[0] == 1]
+
+
+def _complete_core(pid, path, lost):
+    """Fill in what gcore lost: a page it cannot read costs the rest of that mapping. With glibc 2.42 and later such
+    pages, the guards of stacks, lie within a mapping. The threads that tests look at stand still meanwhile."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    with open(path, "r+b") as core, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        segments = _load_segments(core)
+        for start in lost:
+            for address, offset, size in segments:
+                if not address <= start < address + size:
+                    continue
+                for at in range(start, address + size, page):
+                    with contextlib.suppress(OSError, OverflowError):  # the vsyscall page is above what seeks reach
+                        content = os.pread(memory.fileno(), page, at)
+                        core.seek(offset + at - address)
+                        core.write(content)
+
+
 def gcore(pid, directory):
     """A core of a live process, made by gdb's gcore."""
     if not shutil.which("gcore"):
@@ -232,6 +262,8 @@ def gcore(pid, directory):
     core = prefix.with_name(f"core.{pid}")
     if not core.exists():
         raise RuntimeError(f"gcore wrote nothing:\n{done.stdout}{done.stderr}")
+    lost = re.findall(r"Memory read failed for corefile section, \d+ bytes at (0x[0-9a-f]+)", done.stdout + done.stderr)
+    _complete_core(pid, core, [int(address, 16) for address in lost])
     return core
 
 

@@ -545,6 +545,34 @@ static void unknown_pending_monitor_is_no_locked_one(void **state)
 	hs_fake_code_destroy(code);
 }
 
+/** 8 to 17: an object that is biased to another thread is not locked by this one, not yet. */
+static void biased_to_another_is_not_locked_yet(void **state)
+{
+	struct fake_code *code = hs_fake_code_create(FAKE_17);
+	hs_addr object = hs_fake_code_object(code, "app/A");
+	const struct hs_jthread *self;
+
+	(void)state;
+	struct hs_cursor cursor = enter_top(code, hs_fake_code_method(code, "run"), object);
+	open_cache(code);
+	code->jvm->layout.fields[HS_F_klass_prototype_header].present = true;
+	hs_fake_code_thread(code, 0, 0, 0, 0, 0);
+	self = hs_jthread_by_index(code->jvm, 0);
+	hs_fake_u64(code->fake, object, self->addr | 5);
+	step(code, &cursor);
+	assert_int_equal(frame_at(code, 0)->locks[0].state, HS_LOCK_LOCKED);
+
+	struct hs_jthread other = *self;
+	other.addr = 0x7f0000000400;
+	assert_true(hs_map64_put(&code->jvm->jthread_by_addr, other.addr, &other));
+	hs_fake_u64(code->fake, object, other.addr | 5);
+	code->list.frames.len = 0;
+	cursor = hs_fake_code_cursor(IN_INTERPRETER, SP, FP);
+	step(code, &cursor);
+	assert_int_equal(frame_at(code, 0)->locks[0].state, HS_LOCK_WAITING_TO_LOCK);
+	hs_fake_code_destroy(code);
+}
+
 static void object_wait_names_its_receiver(void **state)
 {
 	struct fake_code *code = hs_fake_code_create(FAKE_17);
@@ -644,6 +672,7 @@ int main(void)
 		cmocka_unit_test(pc_without_a_blob_is_an_error),
 		cmocka_unit_test(pending_monitor_is_not_locked_yet),
 		cmocka_unit_test(unknown_pending_monitor_is_no_locked_one),
+		cmocka_unit_test(biased_to_another_is_not_locked_yet),
 		cmocka_unit_test(object_wait_names_its_receiver),
 		cmocka_unit_test(resumes_at_the_anchor),
 		cmocka_unit_test(finds_locals_of_interpreted_frames),

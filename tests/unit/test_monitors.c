@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "core/jvm/locks.h"
-#include "tests/support/fake_target.h"
+#include "tests/support/fake_libjvm.h"
 
 /** Where things lie, and offsets of a HotSpot of our own. */
 enum {
@@ -25,6 +25,8 @@ enum {
 	MONITOR = 0x50000,
 	HANDLE = 0x60000,
 	IN_USE = 0x70000,
+	BLOCK = 0x80000,
+	BLOCK_2 = 0x90000,
 
 	TID_A = 101,
 	TID_B = 102,
@@ -41,6 +43,8 @@ enum {
 	OFF_OWNER = 16,
 	OFF_RECURSIONS = 24,
 	OFF_NEXT = 32,
+	OFF_FREE_NEXT = 40,
+	BLOCK_SIZE = 4, // monitors
 };
 
 struct fixture {
@@ -71,15 +75,26 @@ static void thread(struct fixture *f, hs_addr addr, uint32_t tid, hs_addr stack)
 	hs_fake_u32(f->fake, addr + OFF_LOCK_STACK, OFF_LOCK_STACK + OFF_LOCK_BASE);
 }
 
-static int setup(void **state)
+/** Two threads, an object, and its monitor in the list. Opens the target. */
+static void fill_memory(struct fixture *f)
 {
-	static struct fixture fixture; // one at a time
-	struct fixture *f = &fixture;
-	uint32_t index;
+	hs_fake_u64(f->fake, LIST, LIST + 16);
+	hs_fake_u32(f->fake, LIST + 16, 2);
+	hs_fake_u64(f->fake, LIST + 24, LIST + 32);
+	hs_fake_u64(f->fake, LIST + 32, THREAD_A);
+	hs_fake_u64(f->fake, LIST + 40, THREAD_B);
+	thread(f, THREAD_A, TID_A, STACK_A);
+	thread(f, THREAD_B, TID_B, STACK_B);
+	hs_fake_u64(f->fake, IN_USE, MONITOR);
+	hs_fake_fill(f->fake, MONITOR, 0, 64);
+	hs_fake_u64(f->fake, MONITOR + OFF_OBJECT, HANDLE);
+	hs_fake_u64(f->fake, HANDLE, OBJECT);
+	hs_fake_u64(f->fake, OBJECT, 1);
+	f->jvm.target = hs_fake_target(f->fake);
+}
 
-	*f = (struct fixture){.fake = hs_fake_create(), .snapshot = hs_snapshot_create()};
-	f->jvm.snapshot = f->snapshot;
-	f->jvm.arena = f->snapshot->arena;
+static void layout(struct fixture *f)
+{
 	field(f, HS_F_thread_list_length, 0);
 	field(f, HS_F_thread_list_threads, 8);
 	field(f, HS_F_thread_osthread, OFF_OSTHREAD);
@@ -98,24 +113,26 @@ static int setup(void **state)
 	static_field(f, HS_F_monitor_in_use_list, IN_USE);
 	static_field(f, HS_F_thread_list, LIST);
 	f->jvm.locking_mode = HS_LOCKING_LEGACY;
+}
 
-	hs_fake_u64(f->fake, LIST, LIST + 16);
-	hs_fake_u32(f->fake, LIST + 16, 2);
-	hs_fake_u64(f->fake, LIST + 24, LIST + 32);
-	hs_fake_u64(f->fake, LIST + 32, THREAD_A);
-	hs_fake_u64(f->fake, LIST + 40, THREAD_B);
-	thread(f, THREAD_A, TID_A, STACK_A);
-	thread(f, THREAD_B, TID_B, STACK_B);
-	hs_snapshot_add_thread(f->snapshot, TID_A, &index)->name = "a";
-	hs_snapshot_add_thread(f->snapshot, TID_B, &index)->name = "b";
+static struct fixture *make_fixture(void)
+{
+	static struct fixture fixture; // one at a time
+	uint32_t index;
 
-	hs_fake_u64(f->fake, IN_USE, MONITOR);
-	hs_fake_fill(f->fake, MONITOR, 0, 64);
-	hs_fake_u64(f->fake, MONITOR + OFF_OBJECT, HANDLE);
-	hs_fake_u64(f->fake, HANDLE, OBJECT);
-	hs_fake_u64(f->fake, OBJECT, 1);
-	f->jvm.target = hs_fake_target(f->fake);
-	*state = f;
+	fixture = (struct fixture){.fake = hs_fake_create(), .snapshot = hs_snapshot_create()};
+	fixture.jvm.snapshot = fixture.snapshot;
+	fixture.jvm.arena = fixture.snapshot->arena;
+	layout(&fixture);
+	hs_snapshot_add_thread(fixture.snapshot, TID_A, &index)->name = "a";
+	hs_snapshot_add_thread(fixture.snapshot, TID_B, &index)->name = "b";
+	return &fixture;
+}
+
+static int setup(void **state)
+{
+	*state = make_fixture();
+	fill_memory(*state);
 	return 0;
 }
 
@@ -564,6 +581,83 @@ static void monitor_table(void **state)
 	assert_owner(f, THREAD_A);
 }
 
+/** 8 to 15: monitors lie in blocks, all that were ever made, and their objects are plain oops. */
+static int setup_blocks(void **state)
+{
+	struct fixture *f = make_fixture();
+	struct hs_fake_libjvm *libjvm = hs_fake_libjvm_create(f->fake);
+
+	*state = f;
+	hs_fake_libjvm_int(libjvm, "ObjectSynchronizer::_BLOCKSIZE", BLOCK_SIZE);
+	hs_fake_libjvm_install(libjvm, false);
+	hs_fake_libjvm_destroy(libjvm);
+	fill_memory(f);
+	succeed(hs_vmstructs_read(f->jvm.target, &hs_target_modules(f->jvm.target)->modules[0],
+	                          f->jvm.arena, &f->jvm.vm));
+	f->jvm.monitor_table = true; // look in the list, whatever the mark says
+	f->jvm.layout.fields[HS_F_monitor_in_use_list].present = false;
+	static_field(f, HS_F_monitor_block_list, IN_USE);
+	hs_fake_u64(f->fake, IN_USE, BLOCK);
+	hs_fake_u64(f->fake, OBJECT, 0x2);
+	return 0;
+}
+
+/** Two blocks; the owned monitor is the last one of the second. */
+static void fill_blocks(struct fixture *f, uint64_t stride, uint64_t link)
+{
+	hs_addr last = BLOCK_2 + (BLOCK_SIZE - 1) * stride;
+
+	hs_fake_fill(f->fake, BLOCK, 0, BLOCK_SIZE * stride);
+	hs_fake_fill(f->fake, BLOCK_2, 0, BLOCK_SIZE * stride);
+	hs_fake_u64(f->fake, BLOCK + link, BLOCK_2);
+	hs_fake_u64(f->fake, BLOCK + OFF_OBJECT, 0x1230); // element 0 is none
+	hs_fake_u64(f->fake, last + OFF_OBJECT, OBJECT);
+	hs_fake_u64(f->fake, last + OFF_OWNER, THREAD_B);
+}
+
+static void blocks_of_8(void **state)
+{
+	struct fixture *f = *state;
+
+	field(f, HS_F_monitor_free_next, OFF_FREE_NEXT);
+	f->jvm.layout.sizes[HS_T_object_monitor] = 72;
+	fill_blocks(f, 72, OFF_FREE_NEXT);
+	assert_owner(f, THREAD_B);
+	assert_int_equal(f->jvm.lock_index->monitors.len, 1);
+}
+
+static void blocks_of_11(void **state)
+{
+	struct fixture *f = *state;
+
+	field(f, HS_F_monitor_free_next, OFF_FREE_NEXT);
+	f->jvm.layout.sizes[HS_T_object_monitor] = 72;
+	f->jvm.layout.sizes[HS_T_padded_object_monitor] = 256;
+	fill_blocks(f, 256, OFF_FREE_NEXT);
+	assert_owner(f, THREAD_B);
+}
+
+static void blocks_of_15(void **state)
+{
+	struct fixture *f = *state;
+
+	f->jvm.layout.sizes[HS_T_padded_object_monitor] = 256;
+	fill_blocks(f, 256, OFF_NEXT);
+	assert_owner(f, THREAD_B);
+}
+
+static void circular_blocks(void **state)
+{
+	struct fixture *f = *state;
+
+	field(f, HS_F_monitor_free_next, OFF_FREE_NEXT);
+	f->jvm.layout.sizes[HS_T_object_monitor] = 72;
+	fill_blocks(f, 72, OFF_FREE_NEXT);
+	hs_fake_u64(f->fake, BLOCK_2 + OFF_FREE_NEXT, BLOCK);
+	assert_owner(f, THREAD_B);
+	assert_int_equal(f->snapshot->gaps.len, 1);
+}
+
 static void circular_monitors(void **state)
 {
 	struct fixture *f = *state;
@@ -628,6 +722,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(unknown_holder_is_no_all_clear, setup, teardown),
 		cmocka_unit_test_setup_teardown(monitor_table, setup, teardown),
 		cmocka_unit_test_setup_teardown(circular_monitors, setup, teardown),
+		cmocka_unit_test_setup_teardown(blocks_of_8, setup_blocks, teardown),
+		cmocka_unit_test_setup_teardown(blocks_of_11, setup_blocks, teardown),
+		cmocka_unit_test_setup_teardown(blocks_of_15, setup_blocks, teardown),
+		cmocka_unit_test_setup_teardown(circular_blocks, setup_blocks, teardown),
 		cmocka_unit_test_setup_teardown(wild_lock_stack_is_a_gap, setup, teardown),
 	};
 
