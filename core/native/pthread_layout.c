@@ -25,12 +25,27 @@ static const struct hs_module *exe_module(const struct hs_native *native)
 	return NULL;
 }
 
+/** A part of glibc. Up to 2.33 the maps show what its name links to: "libpthread-2.31.so". */
+static const struct hs_module *glibc_part(const struct hs_native *native, const char *name,
+                                          const char *versioned)
+{
+	const struct hs_module *found = hs_module_map_by_name(native->map, name);
+
+	for (size_t i = 0; !found && i < native->map->num_modules; i++) {
+		const char *path = native->map->modules[i].path, *slash = strrchr(path, '/');
+
+		if (!strncmp(slash ? slash + 1 : path, versioned, strlen(versioned)))
+			found = &native->map->modules[i];
+	}
+	return found;
+}
+
 struct hs_err *hs_libc_lookup(struct hs_native *native, const char *name, hs_addr *ret)
 {
 	const struct hs_module *modules[] = {
-		hs_module_map_by_name(native->map, "libc.so.6"),
-		hs_module_map_by_name(native->map, "libpthread.so.0"),
-		hs_module_map_by_name(native->map, "ld-linux-x86-64.so.2"),
+		glibc_part(native, "libc.so.6", "libc-2."),
+		glibc_part(native, "libpthread.so.0", "libpthread-2."),
+		glibc_part(native, "ld-linux-x86-64.so.2", "ld-2."),
 		exe_module(native),
 	};
 	struct hs_err *first = NULL;

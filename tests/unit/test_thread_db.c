@@ -328,7 +328,7 @@ static void make_thread(struct image *image)
 	            FAKE_START);
 }
 
-static int setup_image(void **state)
+static int setup_image_called(void **state, const char *path)
 {
 	static struct image image;
 	struct hs_regs regs = {0};
@@ -339,13 +339,24 @@ static int setup_image(void **state)
 	assert_true(fd >= 0);
 	image.fake = hs_fake_create();
 	hs_addr end = load_segments(image.fake, fd);
-	hs_fake_module(image.fake, "/lib/libc.so.6", BIAS, end, BIAS, fd);
+	hs_fake_module(image.fake, path, BIAS, end, BIAS, fd);
 	close(fd);
 	hs_fake_lwp(image.fake, FAKE_TID, &regs)->thread_pointer = NODE_A;
 	image.opened = open_native(hs_fake_target(image.fake));
 	make_thread(&image);
 	*state = &image;
 	return 0;
+}
+
+static int setup_image(void **state)
+{
+	return setup_image_called(state, "/lib/libc.so.6");
+}
+
+/** Up to 2.33: two libraries, and the maps show the names of the files behind the links. */
+static int setup_versioned(void **state)
+{
+	return setup_image_called(state, "/lib/x86_64-linux-gnu/libpthread-2.31.so");
 }
 
 static int teardown_image(void **state)
@@ -477,6 +488,8 @@ int main(void)
 		cmocka_unit_test(test_child),
 		cmocka_unit_test_setup_teardown(test_image, setup_image, teardown_image),
 		cmocka_unit_test_setup_teardown(test_other_version, setup_image, teardown_image),
+		cmocka_unit_test_setup_teardown(test_other_version, setup_versioned,
+	                                        teardown_image),
 		cmocka_unit_test_setup_teardown(test_nothing_known, setup_image, teardown_image),
 		cmocka_unit_test_setup_teardown(test_circular_list, setup_image, teardown_image),
 		cmocka_unit_test_setup_teardown(test_hostile_fields, setup_image, teardown_image),
