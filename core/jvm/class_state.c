@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "core/jvm/java_frames.h"
 #include "core/jvm/locks.h"
 
 /**
@@ -569,6 +570,7 @@ static void add_monitor_wait(struct hs_jvm *jvm, const struct hs_jthread *jthrea
 	edge.words[1] =
 		hs_word_at(jvm, class->klass + hs_layout_offset(layout, HS_F_klass_init_thread), 8);
 	hs_snapshot_add_wait(jvm->snapshot, &edge);
+	hs_frame_add_class_wait(jvm, edge.thread, edge.frame, edge.resource);
 }
 
 /** The class that one blocked thread waits for: a futex is surer than a mention on the stack. */

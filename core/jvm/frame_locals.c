@@ -53,6 +53,37 @@ struct hs_err *hs_scope_value_oop(struct hs_jvm *jvm, const struct hs_scope_valu
 	return NULL;
 }
 
+struct hs_err *hs_wrapper_monitor(struct hs_jvm *jvm, const struct hs_nmethod *nm,
+                                  const struct hs_method *method, hs_addr sp, hs_addr *ret)
+{
+	struct hs_err *err;
+	const struct hs_klass *klass;
+	uint64_t word;
+
+	if (method->is_static)
+		return hs_klass_mirror(jvm, method->holder, ret);
+	for (size_t i = 0; i < HS_NMETHOD_RECEIVERS; i++) {
+		if (nm->receivers[i] < 0)
+			continue;
+		err = hs_target_read_u64(jvm->target, sp + (uint64_t)nm->receivers[i], &word);
+		if (err)
+			return err;
+		hs_addr object = hs_stack_oop(jvm, word);
+		if (!object || object % 8)
+			continue;
+		err = hs_oop_klass(jvm, object, &klass);
+		if (err && hs_err_code(err) == HS_ERR_OOM)
+			return err;
+		bool is_receiver = !err && hs_klass_is_a(jvm, klass, method->holder->name);
+		hs_err_free(err); // no object: the other guess
+		if (is_receiver) {
+			*ret = object;
+			return NULL;
+		}
+	}
+	return hs_err_absent();
+}
+
 struct hs_err *hs_frame_fp_put(struct hs_jvm *jvm, hs_addr sp, const struct hs_regs *regs)
 {
 	hs_addr fp = regs->value[HS_REG_FP];

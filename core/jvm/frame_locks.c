@@ -282,3 +282,24 @@ void hs_frame_locks_store(const struct hs_frame_locks *locks, struct hs_frame *f
 	frame->locks = locks->items.items;
 	frame->num_locks = (uint16_t)locks->items.len;
 }
+
+void hs_frame_add_class_wait(struct hs_jvm *jvm, uint32_t thread, uint32_t frame, uint32_t resource)
+{
+	struct hs_thread *t = &jvm->snapshot->threads.items[thread];
+
+	if (frame >= t->num_frames || t->frames[frame].num_locks >= HS_MAX_LOCKS ||
+	    hs_snapshot_resource(jvm->snapshot, resource)->kind != HS_RES_CLASS_INIT)
+		return;
+	size_t num_locks = t->frames[frame].num_locks;
+	struct hs_frame *frames = hs_arena_calloc(jvm->arena, t->num_frames, sizeof(*frames));
+	struct hs_frame_lock *locks = hs_arena_calloc(jvm->arena, num_locks + 1, sizeof(*locks));
+	if (!frames || !locks)
+		return; // the arena tells that it is full
+	locks[0] = (struct hs_frame_lock){.state = HS_LOCK_WAITING_ON, .resource = resource};
+	if (num_locks)
+		memcpy(locks + 1, t->frames[frame].locks, num_locks * sizeof(*locks));
+	memcpy(frames, t->frames, t->num_frames * sizeof(*frames));
+	frames[frame].locks = locks;
+	frames[frame].num_locks++;
+	t->frames = frames;
+}

@@ -29,6 +29,12 @@ struct interpreter_frame {
 	uint64_t words[NUM_WORDS];
 };
 
+/** The single code heap and the frame without a mirror both end with 8. */
+static int frame_shift(const struct hs_jvm *jvm)
+{
+	return hs_layout_has(&jvm->layout, HS_F_code_cache_heap) ? 1 : 0;
+}
+
 static struct hs_err *read_frame(struct hs_jvm *jvm, hs_addr fp, struct interpreter_frame *ret)
 {
 	const uint64_t below = -(int64_t)WORD_LOWEST * 8;
@@ -36,8 +42,7 @@ static struct hs_err *read_frame(struct hs_jvm *jvm, hs_addr fp, struct interpre
 	if (fp % 8 || fp < below)
 		return hs_err_new(HS_ERR_BAD_DATA, "interpreter frame at 0x%" PRIx64, fp);
 	ret->fp = fp;
-	// The single code heap and the frame without a mirror both end with 8.
-	ret->shift = hs_layout_has(&jvm->layout, HS_F_code_cache_heap) ? 1 : 0;
+	ret->shift = frame_shift(jvm);
 	return hs_target_read(jvm->target, fp - below, ret->words, sizeof(ret->words));
 }
 
@@ -229,6 +234,12 @@ static struct hs_err *move_to_sender(const struct interpreter_frame *frame,
 	return NULL;
 }
 
+/** Bytes of the fixed part below rbp. */
+static uint64_t fixed_size(const struct hs_jvm *jvm)
+{
+	return (uint64_t)(-WORD_MONITORS - frame_shift(jvm)) * 8;
+}
+
 /** The caller of a method entry that has no frame, or half of one. */
 static struct hs_err *leave_entry(struct hs_jvm *jvm, struct hs_cursor *cursor)
 {
@@ -238,7 +249,7 @@ static struct hs_err *leave_entry(struct hs_jvm *jvm, struct hs_cursor *cursor)
 	uint64_t words[2];
 
 	// After enter(), while the fixed part is pushed: the caller is where it will be.
-	if (fp >= sp && fp - sp <= -WORD_LOWEST * 8) {
+	if (fp >= sp && fp - sp < fixed_size(jvm)) {
 		err = hs_target_read(jvm->target, fp, words, sizeof(words));
 		if (err)
 			return err;
@@ -294,16 +305,106 @@ static struct hs_err *step_entry(struct hs_jvm *jvm, struct hs_cursor *cursor,
 	return NULL;
 }
 
+bool hs_interpreter_has_frame(struct hs_jvm *jvm, hs_addr fp)
+{
+	struct hs_err *err;
+	struct interpreter_frame frame;
+	struct hs_method *method;
+
+	err = read_frame(jvm, fp, &frame);
+	if (!err)
+		err = hs_method_get(jvm, get_word(&frame, WORD_METHOD), &method);
+	bool found = !err;
+	hs_err_free(err); // no frame is an answer
+	return found;
+}
+
+static bool is_method(struct hs_jvm *jvm, const struct hs_regs *regs, enum hs_reg reg)
+{
+	struct hs_err *err;
+	struct hs_method *method;
+
+	if (!hs_regs_has(regs, reg))
+		return false;
+	err = hs_method_get(jvm, regs->value[reg], &method);
+	bool found = !err;
+	hs_err_free(err); // something else is in the register
+	return found;
+}
+
+/**
+ * Interrupted between compiled code and the interpreter, where rbp is still, or again, that of the
+ * compiled caller: of an outer interpreter frame, if that code does not use it. A return address in
+ * compiled code lies on top of the stack only then, or in a register.
+ * @param entering Set when a method is entered, clear when one was left.
+ */
+static bool is_between(struct hs_jvm *jvm, const struct hs_regs *regs, bool *entering)
+{
+	struct hs_err *err;
+	uint64_t words[2];
+
+	err = hs_target_read(jvm->target, regs->value[HS_REG_SP], words, sizeof(words));
+	if (err) {
+		hs_err_free(err); // no stack to look at
+		return false;
+	}
+	*entering = is_method(jvm, regs, HS_REG_RBX);
+	if (hs_java_is_compiled_return(jvm, words[0]))
+		return true;
+	if (*entering) // the return address is popped in between, and rbp pushed above it
+		return hs_java_is_compiled_return(jvm, words[1]) ||
+		       (hs_regs_has(regs, HS_REG_RAX) &&
+		        hs_java_is_compiled_return(jvm, regs->value[HS_REG_RAX]));
+	return hs_regs_has(regs, HS_REG_R13) &&
+	       hs_java_is_compiled_return(jvm, regs->value[HS_REG_R13]);
+}
+
+/** The frame is gone: the return address is on top of the stack or popped to r13, the caller's sp
+ * in rbx (InterpreterMacroAssembler::remove_activation). */
+static struct hs_err *leave_removed(struct hs_jvm *jvm, struct hs_cursor *cursor)
+{
+	struct hs_err *err;
+	const struct hs_regs regs = cursor->regs;
+	hs_addr sp = regs.value[HS_REG_SP], sender_sp = regs.value[HS_REG_RBX], pc;
+	hs_addr fp = hs_regs_has(&regs, HS_REG_FP) ? regs.value[HS_REG_FP] : 0;
+
+	err = hs_target_read_u64(jvm->target, sp, &pc);
+	if (err)
+		return err;
+	if (hs_java_is_compiled_return(jvm, pc))
+		sp += 8;
+	else
+		pc = regs.value[HS_REG_R13];
+	if (hs_regs_has(&regs, HS_REG_RBX) && sender_sp >= sp && sender_sp % 8 == 0 &&
+	    sender_sp - sp < MAX_RELATIVE * UINT64_C(8))
+		sp = sender_sp;
+	hs_cursor_set(cursor, pc, sp, fp);
+	return NULL;
+}
+
+/** Is the frame at rbp not built yet? What lies there then is left over from another call. */
+static bool is_half_built(const struct hs_jvm *jvm, const struct hs_regs *regs)
+{
+	hs_addr sp = regs->value[HS_REG_SP], fp = regs->value[HS_REG_FP];
+
+	return fp >= sp && fp - sp < fixed_size(jvm);
+}
+
 struct hs_err *hs_interpreter_step(struct hs_jvm *jvm, struct hs_cursor *cursor,
                                    struct hs_frame_list *list)
 {
 	struct hs_err *err;
 	struct interpreter_frame frame;
 	struct hs_method *method = NULL;
+	bool entering;
 
 	if (!hs_regs_has(&cursor->regs, HS_REG_FP))
 		return hs_err_new(HS_ERR_BAD_DATA,
 		                  "an interpreter frame whose frame pointer is not known");
+	if (cursor->is_activation && is_between(jvm, &cursor->regs, &entering))
+		return entering ? step_entry(jvm, cursor, list) : leave_removed(jvm, cursor);
+	if (cursor->is_activation && is_half_built(jvm, &cursor->regs))
+		return step_entry(jvm, cursor, list);
 	err = read_frame(jvm, cursor->regs.value[HS_REG_FP], &frame);
 	if (!err && !get_word(&frame, WORD_RETURN))
 		err = hs_target_check_stack(jvm->target, word_addr(&frame, WORD_RETURN));

@@ -197,6 +197,22 @@ static bool follows_call(struct hs_jvm *jvm, hs_addr pc, const struct hs_blob *c
 	       (end[-6] == 0xff && (end[-5] & 0xf8) == 0x90);
 }
 
+bool hs_java_is_compiled_return(struct hs_jvm *jvm, hs_addr pc)
+{
+	struct hs_err *err;
+	const struct hs_blob *blob;
+
+	if (!hs_code_cache_owns(jvm->code_cache, pc) ||
+	    hs_code_cache_is_interpreter(jvm->code_cache, pc))
+		return false;
+	err = hs_code_cache_blob(jvm, pc, &blob);
+	if (err) {
+		hs_err_free(err); // not code
+		return false;
+	}
+	return blob->nmethod && pc > blob->code_begin && follows_call(jvm, pc, NULL);
+}
+
 /** Could the word at @p at, which is @p pc, be a return address? Its frame must have one too. */
 static bool is_return_slot(struct hs_jvm *jvm, hs_addr at, hs_addr pc)
 {
@@ -329,13 +345,26 @@ static struct hs_err *leave_frame(struct hs_jvm *jvm, struct hs_cursor *cursor, 
 	return scan_for_sender(jvm, cursor, frame_end - WORD, MAX_PUSHED_WORDS, NULL);
 }
 
+/** Stack pointer of the anchor, if the thread has set it in the frame of @p blob that is at @p sp
+ * or a little above; or 0. A native wrapper pushes its arguments before it calls for its lock. */
+static hs_addr anchored_sp(const struct hs_jvm *jvm, const struct hs_cursor *cursor,
+                           const struct hs_blob *blob, hs_addr sp)
+{
+	const struct hs_jthread *jthread = hs_jthread_by_index(jvm, cursor->thread);
+
+	if (!jthread || !hs_addr_in(jthread->last_java_pc, blob->code_begin, blob->end))
+		return 0;
+	hs_addr anchor = jthread->last_java_sp;
+	return anchor >= sp && anchor - sp <= (uint64_t)MAX_PUSHED_WORDS * WORD ? anchor : 0;
+}
+
 /**
  * Stack pointer that the frame was set up with. MacroAssembler::call_VM_leaf_base aligns the stack
  * by a word around a call to C when it must: the return address is an "add rsp, 8" then, which
  * neither compiler writes after a call for another reason.
  */
 static hs_addr frame_sp(struct hs_jvm *jvm, const struct hs_cursor *cursor,
-                        const struct hs_frame_list *list)
+                        const struct hs_blob *blob, const struct hs_frame_list *list)
 {
 	static const uint8_t add_rsp_8[] = {0x48, 0x83, 0xc4, 0x08};
 	struct hs_err *err;
@@ -344,6 +373,9 @@ static hs_addr frame_sp(struct hs_jvm *jvm, const struct hs_cursor *cursor,
 
 	if (cursor->unextended_sp)
 		return cursor->unextended_sp;
+	hs_addr anchor = anchored_sp(jvm, cursor, blob, sp);
+	if (anchor)
+		return anchor;
 	if (cursor->is_activation || !list->frames.len ||
 	    list->frames.items[list->frames.len - 1].location->kind != HS_FRAME_NATIVE)
 		return sp;
@@ -380,6 +412,24 @@ static struct hs_err *add_monitors(struct hs_jvm *jvm, const struct hs_scope *sc
 	return NULL;
 }
 
+/** The lock of a synchronized native method, of which there is no debug information: the wrapper
+ * takes it before the call and gives it back after (generate_native_wrapper). */
+static struct hs_err *add_wrapper_monitor(struct hs_jvm *jvm, const struct hs_blob *blob,
+                                          const struct hs_method *method, hs_addr sp,
+                                          struct hs_frame_locks *locks)
+{
+	struct hs_err *err;
+	hs_addr object = 0;
+
+	if (!method->is_native || !method->is_synchronized)
+		return NULL;
+	err = hs_wrapper_monitor(jvm, blob->nmethod, method, sp, &object);
+	if (err && hs_err_code(err) == HS_ERR_OOM)
+		return err;
+	hs_err_free(err); // not shown, then
+	return hs_frame_locks_add(locks, object, false);
+}
+
 /** Append the frames of all scopes. @p regs: sp is the unextended one; NULL: no slot is valid. */
 static struct hs_err *add_scopes(struct hs_jvm *jvm, const struct hs_cursor *cursor,
                                  const struct hs_code_site *site, const struct hs_regs *regs,
@@ -399,6 +449,8 @@ static struct hs_err *add_scopes(struct hs_jvm *jvm, const struct hs_cursor *cur
 		err = hs_frame_locks_add_wait(&locks, scope->method, 0);
 		if (!err && regs)
 			err = add_monitors(jvm, scope, regs, cursor->is_activation, &locks);
+		if (!err && regs && !cursor->is_activation)
+			err = add_wrapper_monitor(jvm, site->blob, scope->method, sp, &locks);
 		if (err)
 			return err;
 		hs_frame_locks_store(&locks, frame);
@@ -448,7 +500,7 @@ static struct hs_err *step_compiled(struct hs_jvm *jvm, struct hs_cursor *cursor
 {
 	struct hs_err *err;
 	struct sender_slots slots;
-	hs_addr sp = frame_sp(jvm, cursor, list);
+	hs_addr sp = frame_sp(jvm, cursor, site->blob, list);
 
 	uint64_t frame_size = site->blob->frame_size;
 	if (frame_size < 2 * WORD) { // intrinsics of method handles jump on without a frame
@@ -473,6 +525,64 @@ static bool is_return_barrier(const struct hs_code_cache *cache, const struct hs
 	return strstr(blob->name, "continuation") != NULL;
 }
 
+/**
+ * Adapters between interpreted and compiled code keep the return address in rax while they move the
+ * arguments, and the caller's sp in r13; rbx is the Method (gen_i2c_adapter, gen_c2i_adapter).
+ */
+static bool leave_adapter(struct hs_jvm *jvm, struct hs_cursor *cursor)
+{
+	const struct hs_regs regs = cursor->regs;
+	hs_addr pc = regs.value[HS_REG_RAX], sp = regs.value[HS_REG_SP];
+	hs_addr fp = hs_regs_has(&regs, HS_REG_FP) ? regs.value[HS_REG_FP] : 0;
+	hs_addr sender_sp = regs.value[HS_REG_R13];
+
+	if (!hs_regs_has(&regs, HS_REG_RAX) || !hs_regs_has(&regs, HS_REG_R13))
+		return false;
+	if (hs_code_cache_is_interpreter(jvm->code_cache, pc)) {
+		if (!hs_interpreter_has_frame(jvm, fp))
+			return false;
+	} else if (!hs_java_is_compiled_return(jvm, pc) || sender_sp < sp || sender_sp % WORD ||
+	           sender_sp - sp > (uint64_t)MAX_STUB_WORDS * WORD) {
+		return false;
+	}
+	hs_cursor_set(cursor, pc, sender_sp > sp ? sender_sp : sp, fp);
+	return true;
+}
+
+/** Is the word on top of the stack the return address of the Java code that runs, its own frame
+ * gone? So it is where an exception is passed on to the caller (generate_forward_exception,
+ * Runtime1::generate_unwind_exception). */
+static bool is_return_on_top(struct hs_jvm *jvm, hs_addr sp, hs_addr fp)
+{
+	struct hs_err *err;
+	hs_addr pc;
+
+	err = hs_target_read_u64(jvm->target, sp, &pc);
+	if (err) {
+		hs_err_free(err); // then not
+		return false;
+	}
+	if (hs_code_cache_is_interpreter(jvm->code_cache, pc))
+		return hs_interpreter_has_frame(jvm, fp);
+	return hs_java_is_compiled_return(jvm, pc) && is_return_slot(jvm, sp, pc);
+}
+
+/** Slots of a stub that keeps rbp as its frame pointer. The barrier at the entry of methods has
+ * pushed a cookie of -1 before (generate_method_entry_barrier). */
+static struct hs_err *leave_by_fp(struct hs_jvm *jvm, struct hs_cursor *cursor, hs_addr fp)
+{
+	struct hs_err *err;
+	struct sender_slots slots = {fp + WORD, fp};
+	uint64_t word;
+
+	err = hs_target_read_u64(jvm->target, slots.return_pc, &word);
+	if (err)
+		return err;
+	if (word == UINT64_MAX)
+		slots.return_pc += WORD;
+	return move_to_sender(jvm, cursor, &slots, true);
+}
+
 /** A stub without a frame of known size: most keep rbp as their frame pointer, or push nothing. */
 static struct hs_err *leave_frameless(struct hs_jvm *jvm, struct hs_cursor *cursor,
                                       const struct hs_blob *blob)
@@ -484,6 +594,8 @@ static struct hs_err *leave_frameless(struct hs_jvm *jvm, struct hs_cursor *curs
 	if (cursor->is_activation) {
 		struct sender_slots slots = {sp, 0};
 
+		if (leave_adapter(jvm, cursor))
+			return NULL;
 		err = scan_for_sender(jvm, cursor, sp, MAX_STUB_WORDS, blob);
 		if (!err || hs_err_code(err) == HS_ERR_OOM)
 			return err;
@@ -493,12 +605,38 @@ static struct hs_err *leave_frameless(struct hs_jvm *jvm, struct hs_cursor *curs
 		if (!err || hs_err_code(err) == HS_ERR_OOM)
 			return err;
 		hs_err_free(err); // it has pushed something
+	} else if (fp != sp && is_return_on_top(jvm, sp, fp)) {
+		return move_to_sender(jvm, cursor, &(struct sender_slots){sp, 0}, false);
 	}
 	if (fp < sp || fp - sp > HS_MAX_STACK_COPY)
 		return hs_err_new(HS_ERR_BAD_DATA,
 		                  "the stub at 0x%" PRIx64 " has no frame pointer to follow",
 		                  cursor->regs.value[HS_REG_PC]);
-	return move_to_sender(jvm, cursor, &(struct sender_slots){fp + WORD, fp}, true);
+	return leave_by_fp(jvm, cursor, fp);
+}
+
+/** A stub with a frame, while its frame is built or taken down: most have set rbp before
+ * (StubFrame of C1), which then leads to a call of the stub. */
+static struct hs_err *leave_half_built(struct hs_jvm *jvm, struct hs_cursor *cursor,
+                                       const struct hs_blob *blob, hs_addr frame_end,
+                                       const struct sender_slots *slots)
+{
+	struct hs_err *err, *by_fp;
+	hs_addr sp = cursor->regs.value[HS_REG_SP], pc;
+	hs_addr fp = hs_regs_has(&cursor->regs, HS_REG_FP) ? cursor->regs.value[HS_REG_FP] : 0;
+	bool was_activation = cursor->is_activation;
+
+	err = leave_frame(jvm, cursor, frame_end, slots, true);
+	if (!err || !was_activation || hs_err_code(err) == HS_ERR_OOM || fp < sp ||
+	    fp - sp > (uint64_t)MAX_STUB_WORDS * WORD)
+		return err;
+	by_fp = hs_target_read_u64(jvm->target, fp + WORD, &pc);
+	if (by_fp || !hs_java_is_compiled_return(jvm, pc) || !follows_call(jvm, pc, blob)) {
+		hs_err_free(by_fp); // the first reason is the better one
+		return err;
+	}
+	hs_err_free(err); // found after all
+	return move_to_sender(jvm, cursor, &(struct sender_slots){fp + WORD, fp}, false);
 }
 
 static struct hs_err *step_stub(struct hs_jvm *jvm, struct hs_cursor *cursor,
@@ -507,7 +645,7 @@ static struct hs_err *step_stub(struct hs_jvm *jvm, struct hs_cursor *cursor,
 	struct hs_err *err;
 	struct hs_frame *frame;
 	struct sender_slots slots;
-	hs_addr sp = frame_sp(jvm, cursor, list);
+	hs_addr sp = frame_sp(jvm, cursor, blob, list);
 
 	err = hs_java_frame_add(list, cursor, blob->location, sp, &frame);
 	if (err)
@@ -520,7 +658,7 @@ static struct hs_err *step_stub(struct hs_jvm *jvm, struct hs_cursor *cursor,
 		return leave_frameless(jvm, cursor, blob);
 	}
 	find_slots(jvm, cursor, blob, sp, &slots);
-	return leave_frame(jvm, cursor, sp + blob->frame_size, &slots, true);
+	return leave_half_built(jvm, cursor, blob, sp + blob->frame_size, &slots);
 }
 
 /**

@@ -31,7 +31,13 @@ HS_MUST_CHECK struct hs_err *hs_java_frameless_sender(struct hs_jvm *jvm, struct
 /** Is @p pc a place that compiled or interpreted Java code can return to? */
 bool hs_java_is_return_pc(struct hs_jvm *jvm, hs_addr pc);
 
+/** Is @p pc a return address in compiled Java code: right after a call, in a method? */
+bool hs_java_is_compiled_return(struct hs_jvm *jvm, hs_addr pc);
+
 // ---- interpreter_frames.c
+
+/** Is there an interpreter frame, with a method, at rbp @p fp? */
+bool hs_interpreter_has_frame(struct hs_jvm *jvm, hs_addr fp);
 
 HS_MUST_CHECK struct hs_err *hs_interpreter_step(struct hs_jvm *jvm, struct hs_cursor *cursor,
                                                  struct hs_frame_list *list);
@@ -85,6 +91,13 @@ void hs_frame_locks_store(const struct hs_frame_locks *locks, struct hs_frame *f
 HS_MUST_CHECK struct hs_err *hs_mirror_class_name(struct hs_jvm *jvm, hs_addr mirror,
                                                   const char **ret);
 
+/**
+ * Give a frame the line "waiting on the Class initialization monitor" after the walk, where no
+ * ObjectMonitor told. Nothing is done for another kind of @p resource, or without a @p frame.
+ */
+void hs_frame_add_class_wait(struct hs_jvm *jvm, uint32_t thread, uint32_t frame,
+                             uint32_t resource);
+
 /** Decode an oop that a thread keeps on its stack, or in a register. */
 hs_addr hs_stack_oop(const struct hs_jvm *jvm, uint64_t word);
 
@@ -94,6 +107,14 @@ hs_addr hs_stack_oop(const struct hs_jvm *jvm, uint64_t word);
 HS_MUST_CHECK struct hs_err *hs_scope_value_oop(struct hs_jvm *jvm,
                                                 const struct hs_scope_value *value,
                                                 const struct hs_regs *regs, bool is_activation,
+                                                hs_addr *ret);
+
+/**
+ * What a synchronized native method has locked: its class, or the receiver that its compiled
+ * wrapper keeps for the collector at @p sp, the unextended one. HS_ERR_ABSENT when it is not known.
+ */
+HS_MUST_CHECK struct hs_err *hs_wrapper_monitor(struct hs_jvm *jvm, const struct hs_nmethod *nm,
+                                                const struct hs_method *method, hs_addr sp,
                                                 hs_addr *ret);
 
 /** Remember the frame pointer of the frame that is recorded with @p sp. */

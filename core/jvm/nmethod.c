@@ -138,6 +138,41 @@ static struct hs_err *check_layout(const struct hs_layout *layout)
 	return NULL;
 }
 
+/**
+ * nmethod { ..., ByteSize _native_receiver_sp_offset, _native_basic_lock_sp_offset } (nmethod.hpp):
+ * 8..19 the last members, up to 4 bytes of padding after them; 20..22 before _comp_level; 23+
+ * before _immutable_data. Both are -1, or part of a pointer, in what is no native wrapper.
+ */
+static void set_receivers(const struct hs_blob *blob, const struct hs_record *record,
+                          struct hs_nmethod *nm)
+{
+	const struct hs_layout *layout = &record->jvm->layout;
+	uint64_t ends[HS_NMETHOD_RECEIVERS] = {0};
+
+	if (hs_layout_has(layout, HS_F_nmethod_immutable_data)) {
+		ends[0] = hs_layout_offset(layout, HS_F_nmethod_immutable_data);
+	} else {
+		ends[0] = layout->sizes[HS_T_nmethod];
+		ends[1] = ends[0] >= 4 ? ends[0] - 4 : 0;
+		if (hs_layout_has(layout, HS_F_nmethod_comp_level))
+			ends[2] = hs_layout_offset(layout, HS_F_nmethod_comp_level);
+	}
+	for (size_t i = 0; i < HS_NMETHOD_RECEIVERS; i++) {
+		int32_t pair[2];
+
+		nm->receivers[i] = -1;
+		if (ends[i] < sizeof(pair) || ends[i] > record->len)
+			continue;
+		memcpy(pair, record->bytes + ends[i] - sizeof(pair), sizeof(pair));
+		bool is_slot =
+			pair[0] >= 0 && (uint32_t)pair[0] < blob->frame_size && !(pair[0] % 8);
+		bool is_lock =
+			pair[1] > 0 && (uint32_t)pair[1] < blob->frame_size && !(pair[1] % 8);
+		if (is_slot && is_lock)
+			nm->receivers[i] = pair[0];
+	}
+}
+
 struct hs_err *hs_nmethod_read(struct hs_jvm *jvm, const struct hs_blob *blob,
                                const struct hs_record *record, const struct hs_nmethod **ret)
 {
@@ -153,6 +188,7 @@ struct hs_err *hs_nmethod_read(struct hs_jvm *jvm, const struct hs_blob *blob,
 	set_debug_info(blob, record, nm);
 	set_tables(blob, record, nm);
 	set_deopt(blob, record, nm);
+	set_receivers(blob, record, nm);
 	if (!is_sane(nm->pcs, nm->pcs_end) || !is_sane(nm->scopes, nm->scopes_end) ||
 	    !is_sane(nm->metadata, nm->metadata_end) || !is_sane(nm->oops, nm->oops_end))
 		return hs_err_new(HS_ERR_BAD_DATA, "the tables of this nmethod make no sense");

@@ -11,6 +11,7 @@
 
 enum {
 	HS_NMETHOD_DEOPT_PCS = 2,
+	HS_NMETHOD_RECEIVERS = 3,
 };
 
 /** All addresses are of the target; each range is sane (start <= end, at most 64 MiB). */
@@ -23,6 +24,9 @@ struct hs_nmethod {
 	hs_addr oops, oops_end;              /**< constants by index - 1 */
 	hs_addr deopt[HS_NMETHOD_DEOPT_PCS]; /**< return pcs of a deoptimized frame; 0: none */
 	int64_t orig_pc_offset;              /**< of the original pc, from the unextended sp */
+	/** Native wrapper: where the receiver may be, in bytes from the unextended sp; not more
+	 * than guesses. 0: none. */
+	int32_t receivers[HS_NMETHOD_RECEIVERS];
 };
 
 /** One PcDesc. */

@@ -39,6 +39,13 @@ static bool wanted(const struct hs_text *text, const struct hs_thread *thread)
 	return !text->options->thread || hs_thread_is_called(thread, text->options->thread);
 }
 
+/** Does the thread wait for another one that initializes a class? */
+static bool is_class_wait(const struct hs_snapshot *snapshot, const struct hs_frame_lock *lock)
+{
+	return lock->state == HS_LOCK_WAITING_ON && lock->resource != HS_NONE &&
+	       snapshot->resources.items[lock->resource].kind == HS_RES_CLASS_INIT;
+}
+
 static void lock_lines(const struct hs_text *text, const struct hs_frame *frame)
 {
 	static const char *const words[] = {
@@ -53,9 +60,23 @@ static void lock_lines(const struct hs_text *text, const struct hs_frame *frame)
 	for (uint16_t i = 0; i < frame->num_locks; i++) {
 		const struct hs_frame_lock *lock = &frame->locks[i];
 
+		if (is_class_wait(text->snapshot, lock)) {
+			const struct hs_resource *r =
+				&text->snapshot->resources.items[lock->resource];
+
+			fprintf(text->out,
+			        "          - waiting on the Class initialization monitor for %s\n",
+			        hs_words_safe(text->arena, r->class_name));
+			continue;
+		}
 		fprintf(text->out, "          - %s", words[lock->state]);
 		if (lock->object)
 			fprintf(text->out, " <0x%016" PRIx64 ">", lock->object);
+		else
+			fputs(lock->state == HS_LOCK_ELIMINATED
+			              ? " <owner is scalar replaced>"
+			              : " <no object reference available>",
+			      text->out);
 		if (lock->class_name)
 			fprintf(text->out, " (a %s)", hs_words_safe(text->arena, lock->class_name));
 		fputc('\n', text->out);

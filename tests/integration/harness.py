@@ -321,13 +321,19 @@ def build_samples(*names):
     done.check_returncode()
 
 
-def compile_java(source, directory):
-    """Compile one Java file for release 8 with the host's javac."""
-    javac = os.environ.get("HS_JAVAC", "javac")
-    if not shutil.which(javac):
+def javac():
+    """Path of the host's javac."""
+    path = shutil.which(os.environ.get("HS_JAVAC", "javac"))
+    if not path:
         raise Unavailable("javac is missing (sh tests/install-deps.sh)")
+    return path
+
+
+def compile_java(source, directory):
+    """Compile a Java file, and what it uses of its directory, for release 8 with the host's javac."""
+    options = ["-nowarn", "-Xlint:-options", "-g", "--release", "8", "-sourcepath", str(source.parent)]
     subprocess.run(
-        [javac, "-nowarn", "-Xlint:-options", "-g", "--release", "8", "-d", str(directory), str(source)],
+        [javac(), *options, "-d", str(directory), str(source)],
         stdin=subprocess.DEVNULL,
         check=True,
         timeout=RUN_TIMEOUT,

@@ -384,6 +384,8 @@ hs_addr hs_fake_code_nmethod(struct fake_code *code, uint32_t first, uint32_t se
 	hs_fake_u64(code->fake, blob + 64, nm->method->addr);
 	hs_fake_u8(code->fake, blob + 72, nm->tier);
 	hs_fake_u32(code->fake, blob + 80, (uint32_t)nm->orig_pc_offset);
+	hs_fake_u32(code->fake, blob + NMETHOD_SIZE - 8, (uint32_t)nm->receiver_offset);
+	hs_fake_u32(code->fake, blob + NMETHOD_SIZE - 4, (uint32_t)nm->lock_offset);
 	return blob + CODE_OFFSET;
 }
 

@@ -76,6 +76,7 @@ struct fake_nmethod {
 	struct hs_pc_desc descs[4]; /**< pc_offset 0 ends */
 	int32_t deopt_offset;       /**< from the first instruction; 0 none */
 	int32_t orig_pc_offset;
+	int32_t receiver_offset, lock_offset; /**< of a native wrapper, before 20 */
 	uint8_t tier;
 };
 

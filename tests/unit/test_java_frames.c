@@ -377,6 +377,35 @@ static void native_wrapper_is_one_frame(void **state)
 	hs_fake_code_destroy(code);
 }
 
+/** Blocked in its wrapper, which has pushed the arguments before it called for the lock. */
+static void native_wrapper_shows_its_lock(void **state)
+{
+	enum {
+		PUSHED = 16
+	};
+	struct fake_code *code = hs_fake_code_create(FAKE_17);
+	struct hs_method *method = hs_fake_code_method(code, "locked");
+
+	(void)state;
+	method->is_native = method->is_synchronized = true;
+	hs_addr object = hs_fake_code_object(code, "app/Main");
+	hs_addr entry = hs_fake_code_nmethod(
+		code, 8, 8, FRAME_WORDS,
+		&(struct fake_nmethod){.method = method, .receiver_offset = 8, .lock_offset = 24});
+	hs_fake_u64(code->fake, SP + 8, object);
+	hs_fake_u64(code->fake, SP + FRAME_BYTES - 8, FAKE_CALL_STUB_RETURN);
+	hs_fake_code_thread(code, 0, 0, SP, 0, entry + 0x40);
+	open_cache(code);
+	struct hs_cursor cursor = hs_fake_code_cursor(entry + 0x21, SP - PUSHED, 0);
+	step(code, &cursor);
+	assert_int_equal(frame_at(code, 0)->num_locks, 1);
+	assert_int_equal(frame_at(code, 0)->locks[0].object, object);
+	assert_int_equal(frame_at(code, 0)->sp, SP);
+	assert_int_equal(cursor.regs.value[HS_REG_PC], FAKE_CALL_STUB_RETURN);
+	assert_int_equal(cursor.regs.value[HS_REG_SP], SP + FRAME_BYTES);
+	hs_fake_code_destroy(code);
+}
+
 // ---- stubs
 
 static void call_stub_restores_what_it_saved(void **state)
@@ -669,6 +698,7 @@ int main(void)
 		cmocka_unit_test(stub_with_a_frame),
 		cmocka_unit_test(interrupted_leaf_stub),
 		cmocka_unit_test(return_barrier_ends_the_walk),
+		cmocka_unit_test(native_wrapper_shows_its_lock),
 		cmocka_unit_test(pc_without_a_blob_is_an_error),
 		cmocka_unit_test(pending_monitor_is_not_locked_yet),
 		cmocka_unit_test(unknown_pending_monitor_is_no_locked_one),

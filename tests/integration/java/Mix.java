@@ -38,6 +38,7 @@ public final class Mix {
   static final ReentrantReadWriteLock readWrite = new ReentrantReadWriteLock();
   static final CountDownLatch never = new CountDownLatch(1);
   static final List<Thread> threads = new ArrayList<>();
+  static final int LOOPS = 400_000;
   static volatile long sink;
 
   /** Blocks for ever on a monitor, but only once the warm-up is over. */
@@ -114,6 +115,155 @@ public final class Mix {
     }
   }
 
+  /** A call that no compiler inlines or cuts: three classes pass it while it is warmed up. */
+  interface Gate {
+    void pass(int i);
+  }
+
+  static final class CountingGate implements Gate {
+    @Override
+    public void pass(int i) {
+      sink += i;
+    }
+  }
+
+  static final class XorGate implements Gate {
+    @Override
+    public void pass(int i) {
+      sink ^= i;
+    }
+  }
+
+  static final class BlockingGate implements Gate {
+    final int from;
+
+    BlockingGate(int from) {
+      this.from = from;
+    }
+
+    @Override
+    public void pass(int i) {
+      blockOnMonitor(i >= from);
+    }
+  }
+
+  static final Gate[] openGates = {
+    new CountingGate(), new XorGate(), new BlockingGate(Integer.MAX_VALUE)
+  };
+
+  static int gateLeaf(Gate gate, int x) {
+    gate.pass(x);
+    return x * 31 + 7;
+  }
+
+  static int gateInline1(Gate gate, int x) {
+    return gateLeaf(gate, x) ^ 5;
+  }
+
+  static int gateInline2(Gate gate, int x) {
+    return gateInline1(gate, x) + 1;
+  }
+
+  static int gateInline3(Gate gate, int x) {
+    return gateInline2(gate, x) * 3;
+  }
+
+  static int gateInline4(Gate gate, int x) {
+    return gateInline3(gate, x) - 1;
+  }
+
+  /** The lock of a local object: gone once C2 compiles it. */
+  static int gateLocal(Gate gate, int x) {
+    Object local = new Object();
+    synchronized (local) {
+      return gateInline4(gate, x);
+    }
+  }
+
+  static synchronized int gateStaticSynchronized(Gate gate, int x) {
+    return gateInline2(gate, x);
+  }
+
+  /** Recursive locks on one object: C2 coarsens or eliminates the inner ones. */
+  static int gateNested(Gate gate, Outer outer, Inner inner, int x) {
+    synchronized (outer) {
+      synchronized (inner) {
+        synchronized (outer) {
+          return gateInline4(gate, x);
+        }
+      }
+    }
+  }
+
+  static final class Recursive {
+    private int depth;
+
+    synchronized int enter(Gate gate, int x) {
+      return enterAgain(gate, x) + 1;
+    }
+
+    synchronized int enterAgain(Gate gate, int x) {
+      depth++;
+      return gateInline1(gate, x);
+    }
+  }
+
+  static int gateRecursive(Gate gate, int depth) {
+    return depth == 0 ? gateInline3(gate, 1) : gateRecursive(gate, depth - 1) + 1;
+  }
+
+  /** On-stack replacement, with the lock taken before it. */
+  static long gateLoop(Gate gate, Outer outer, int n) {
+    long sum = 0;
+    synchronized (outer) {
+      for (int i = 0; i < n; i++) {
+        sum += i ^ (sum >>> 3);
+        if ((i & 1023) == 0) {
+          sum += gateInline1(gate, i);
+        }
+      }
+    }
+    return sum;
+  }
+
+  abstract static class Shape {
+    abstract int area(int x);
+  }
+
+  static final class Square extends Shape {
+    @Override
+    int area(int x) {
+      return x * x;
+    }
+  }
+
+  /** Loading it makes compiled code invalid that believed in Square alone. */
+  static final class Circle extends Shape {
+    @Override
+    int area(int x) {
+      return 3 * x * x;
+    }
+  }
+
+  static int gateDeoptimized(Gate gate, Shape shape, Inner inner, int x) {
+    int before = shape.area(x);
+    synchronized (inner) {
+      return before + gateInline2(gate, x) + shape.area(x + 1);
+    }
+  }
+
+  static final class SlowInit {
+    static int value = 1;
+
+    static {
+      block();
+    }
+
+    private static void block() {
+      blockOnMonitor(true);
+    }
+  }
+
   interface WithDefault {
     default void call() {
       blockOnMonitor(true);
@@ -121,6 +271,12 @@ public final class Mix {
   }
 
   static final class Waiter {
+    synchronized void waitInside(Object inner) throws InterruptedException {
+      synchronized (inner) {
+        waitHere();
+      }
+    }
+
     synchronized void waitHere() throws InterruptedException {
       while (true) {
         wait();
@@ -147,13 +303,108 @@ public final class Mix {
     thread.start();
   }
 
-  static void warmUp() {
+  static void warmUp() throws InterruptedException {
+    warmUpHot();
+    warmUpGates(60_000);
+    Thread.sleep(300); // what is being compiled
+    warmUpGates(3_000);
+  }
+
+  static void warmUpHot() {
     Outer outer = new Outer();
     Inner inner = new Inner();
     for (int i = 0; i < 60_000; i++) {
       sink += hotTop(i, false) + hotNested(outer, inner, i, false) + hotRecursive(i & 15, false);
     }
     sink += hotLoop(false);
+  }
+
+  static void warmUpGates(int rounds) {
+    Outer outer = new Outer();
+    Inner inner = new Inner();
+    Recursive recursive = new Recursive();
+    Shape shape = new Square();
+    for (int i = 0; i < rounds; i++) {
+      Gate gate = openGates[i % openGates.length];
+      sink += gateLocal(gate, i) + gateNested(gate, outer, inner, i) + gateStaticSynchronized(gate, i);
+      sink += recursive.enter(gate, i) + gateRecursive(gate, i & 7);
+      sink += gateDeoptimized(gate, shape, inner, i);
+    }
+    for (Gate gate : openGates) {
+      sink += gateLoop(gate, outer, LOOPS);
+    }
+  }
+
+  static void startCompiled() {
+    Shape shape = new Square();
+    start("gate-local", () -> sink += gateLocal(new BlockingGate(0), 1));
+    start("gate-nested", () -> sink += gateNested(new BlockingGate(0), new Outer(), new Inner(), 1));
+    start("gate-recursive-lock", () -> sink += new Recursive().enter(new BlockingGate(0), 1));
+    start("gate-recursive", () -> sink += gateRecursive(new BlockingGate(0), 9));
+    start("gate-loop", () -> sink += gateLoop(new BlockingGate(LOOPS / 2), new Outer(), LOOPS));
+    start(
+        "gate-deoptimized",
+        () -> sink += gateDeoptimized(new BlockingGate(0), shape, new Inner(), 1));
+    awaitBlocked("gate-deoptimized");
+    sink += new Circle().area(2);
+  }
+
+  static void startWaiting() {
+    Outer same = new Outer();
+    start("wait-recursive", () -> waitTwice(same));
+    start(
+        "wait-levels",
+        () -> {
+          synchronized (new Inner()) {
+            coldRecursive(
+                5,
+                () -> {
+                  synchronized (new Held()) {
+                    new Waiter().waitInside(new Inner());
+                  }
+                });
+          }
+        });
+    Outer notified = new Outer();
+    start(
+        "wait-notified",
+        () -> {
+          synchronized (new Inner()) {
+            waitOn(notified, 0);
+          }
+        });
+    awaitState("wait-notified", Thread.State.WAITING);
+    start(
+        "notifier",
+        () -> {
+          synchronized (notified) {
+            notified.notifyAll();
+            never.await();
+          }
+        });
+    start("class-init-running", () -> sink += SlowInit.value);
+    awaitBlocked("class-init-running");
+    start("class-init-waiting", () -> sink += SlowInit.value);
+  }
+
+  static void waitTwice(Outer same) throws InterruptedException {
+    synchronized (same) {
+      synchronized (same) {
+        waitOn(same, 0);
+      }
+    }
+  }
+
+  static void awaitBlocked(String name) {
+    awaitState(name, Thread.State.BLOCKED);
+  }
+
+  static void awaitState(String name, Thread.State state) {
+    for (Thread thread : threads) {
+      while (thread.getName().equals(name) && thread.getState() != state) {
+        Thread.yield();
+      }
+    }
   }
 
   static void startAll() throws Exception {
@@ -271,9 +522,18 @@ public final class Mix {
     }
   }
 
+  /** Arguments: nothing, or the path of the library of mixnative.c. */
   public static void main(String[] args) throws Exception {
+    if (args.length > 0) {
+      MixNative.warmUp(args[0]);
+    }
     warmUp();
     startAll();
+    startCompiled();
+    startWaiting();
+    if (args.length > 0) {
+      MixNative.startAll();
+    }
     StackTraceElement[][] last = new StackTraceElement[threads.size()][];
     for (int quiet = 0; quiet < 10; quiet++) {
       for (int i = 0; i < last.length; i++) {
