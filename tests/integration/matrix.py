@@ -332,20 +332,21 @@ def write_readme(path, rows):
     path.write_text(text[:start] + block + text[end:])
 
 
-def compile_mix(directory):
-    harness.compile_java(harness.ROOT / "tests/integration/java/Mix.java", directory)
+def compile_native(directory, name="Mix.java"):
+    """A Java program and the library of its native methods."""
+    harness.compile_java(harness.ROOT / "tests/integration/java" / name, directory)
     home = pathlib.Path(harness.javac()).resolve().parents[1] / "include"
     if not (home / "jni.h").exists():
         raise harness.Unavailable("jni.h is missing beside javac (sh tests/install-deps.sh)")
     harness.compile_c(
-        harness.ROOT / "tests/integration/c/mixnative.c", directory / "libmixnative.so", "-shared", "-fPIC", f"-I{home}", f"-I{home}/linux"
+        harness.ROOT / "tests/integration/c/mixnative.c", f"{directory}/libmixnative.so", "-D_GNU_SOURCE", "-shared", "-fPIC", f"-I{home}", f"-I{home}/linux"
     )
 
 
 def run_all(jdks, arguments):
     rows = []
     with harness.temp_dir() as classes:
-        compile_mix(classes)
+        compile_native(classes)
         for jdk in jdks:
             for number, values in enumerate(rows_of(jdk.name, arguments.short)):
                 if arguments.row and number not in arguments.row:
