@@ -221,6 +221,15 @@ static struct hs_err *describe(struct hs_jvm *jvm, const struct hs_cursor *curso
 	return hs_frame_fp_put(jvm, sp, &cursor->regs);
 }
 
+/** Locals beyond the arguments lie between the caller's frame and what is at the cursor. */
+static void set_sender_sp(struct hs_cursor *cursor, hs_addr sender_sp)
+{
+	hs_addr sp = cursor->regs.value[HS_REG_SP];
+
+	if (sender_sp > sp && sender_sp % 8 == 0 && sender_sp - sp < MAX_RELATIVE * UINT64_C(8))
+		cursor->unextended_sp = sender_sp;
+}
+
 static struct hs_err *move_to_sender(const struct interpreter_frame *frame,
                                      struct hs_cursor *cursor)
 {
@@ -228,9 +237,7 @@ static struct hs_err *move_to_sender(const struct interpreter_frame *frame,
 	hs_addr sender_sp = get_word(frame, WORD_SENDER_SP);
 
 	hs_cursor_set(cursor, get_word(frame, WORD_RETURN), sp, get_word(frame, WORD_LINK));
-	// Locals beyond the arguments lie between the caller's frame and this one.
-	if (sender_sp > sp && sender_sp % 8 == 0 && sender_sp - sp < MAX_RELATIVE * UINT64_C(8))
-		cursor->unextended_sp = sender_sp;
+	set_sender_sp(cursor, sender_sp);
 	return NULL;
 }
 
@@ -246,15 +253,22 @@ static struct hs_err *leave_entry(struct hs_jvm *jvm, struct hs_cursor *cursor)
 	struct hs_err *err;
 	const struct hs_regs regs = cursor->regs;
 	hs_addr sp = regs.value[HS_REG_SP], fp = regs.value[HS_REG_FP];
-	uint64_t words[2];
+	uint64_t words[2], sender_sp = 0;
 
 	// After enter(), while the fixed part is pushed: the caller is where it will be.
 	if (fp >= sp && fp - sp < fixed_size(jvm)) {
 		err = hs_target_read(jvm->target, fp, words, sizeof(words));
+		if (!err)
+			err = hs_target_read_u64(jvm->target, fp - 8, &sender_sp);
 		if (err)
 			return err;
 		if (hs_java_is_return_pc(jvm, words[1])) {
 			hs_cursor_set(cursor, words[1], fp + sizeof(words), words[0]);
+			// The caller's sp is pushed first; until then it is in r13, the bcp after.
+			if (fp > sp)
+				set_sender_sp(cursor, sender_sp);
+			else if (hs_regs_has(&regs, HS_REG_R13))
+				set_sender_sp(cursor, regs.value[HS_REG_R13]);
 			return NULL;
 		}
 	}
@@ -298,10 +312,8 @@ static struct hs_err *step_entry(struct hs_jvm *jvm, struct hs_cursor *cursor,
 	err = leave_entry(jvm, cursor);
 	if (err)
 		return err;
-	hs_addr sp = cursor->regs.value[HS_REG_SP], sender_sp = regs.value[HS_REG_R13];
-	if (hs_regs_has(&regs, HS_REG_R13) && sender_sp > sp && sender_sp % 8 == 0 &&
-	    sender_sp - sp < MAX_RELATIVE * UINT64_C(8))
-		cursor->unextended_sp = sender_sp;
+	if (!cursor->unextended_sp && hs_regs_has(&regs, HS_REG_R13))
+		set_sender_sp(cursor, regs.value[HS_REG_R13]);
 	return NULL;
 }
 

@@ -585,10 +585,9 @@ static struct hs_err *leave_by_fp(struct hs_jvm *jvm, struct hs_cursor *cursor, 
 
 /** A stub without a frame of known size: most keep rbp as their frame pointer, or push nothing. */
 static struct hs_err *leave_frameless(struct hs_jvm *jvm, struct hs_cursor *cursor,
-                                      const struct hs_blob *blob)
+                                      const struct hs_blob *blob, hs_addr sp)
 {
 	struct hs_err *err;
-	hs_addr sp = cursor->regs.value[HS_REG_SP];
 	hs_addr fp = hs_regs_has(&cursor->regs, HS_REG_FP) ? cursor->regs.value[HS_REG_FP] : 0;
 
 	if (cursor->is_activation) {
@@ -655,7 +654,7 @@ static struct hs_err *step_stub(struct hs_jvm *jvm, struct hs_cursor *cursor,
 		                  "frames of the virtual thread below are in its stack chunk");
 	if (blob->frame_size < 2 * WORD) {
 		frame->found_by = HS_FOUND_RBP;
-		return leave_frameless(jvm, cursor, blob);
+		return leave_frameless(jvm, cursor, blob, sp);
 	}
 	find_slots(jvm, cursor, blob, sp, &slots);
 	return leave_half_built(jvm, cursor, blob, sp + blob->frame_size, &slots);

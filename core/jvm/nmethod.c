@@ -228,16 +228,20 @@ static struct hs_err *read_desc(struct hs_jvm *jvm, const struct hs_nmethod *nm,
 	return NULL;
 }
 
-struct hs_err *hs_nmethod_pc_desc(struct hs_jvm *jvm, const struct hs_blob *blob, hs_addr pc,
-                                  bool exact, struct hs_pc_desc *ret)
+static uint64_t num_descs(const struct hs_jvm *jvm, const struct hs_nmethod *nm)
+{
+	return (nm->pcs_end - nm->pcs) / desc_size(jvm);
+}
+
+/** Index of the first PcDesc at or after @p offset; num_descs() when there is none. */
+static struct hs_err *find_desc(struct hs_jvm *jvm, const struct hs_nmethod *nm, int64_t offset,
+                                uint64_t *ret)
 {
 	struct hs_err *err;
-	const struct hs_nmethod *nm = blob->nmethod;
-	int64_t offset = (int64_t)(pc - blob->code_begin);
-	uint64_t low = 0, count = (nm->pcs_end - nm->pcs) / desc_size(jvm), high = count;
+	uint64_t low = 0, high = num_descs(jvm, nm);
 	struct hs_pc_desc desc;
 
-	while (low < high) { // first PcDesc at or after the pc
+	while (low < high) {
 		uint64_t middle = low + (high - low) / 2;
 
 		err = read_desc(jvm, nm, middle, &desc);
@@ -248,13 +252,52 @@ struct hs_err *hs_nmethod_pc_desc(struct hs_jvm *jvm, const struct hs_blob *blob
 		else
 			high = middle;
 	}
-	for (unsigned skipped = 0; low < count && skipped < MAX_EMPTY_DESCS; low++, skipped++) {
-		err = read_desc(jvm, nm, low, &desc);
+	*ret = low;
+	return NULL;
+}
+
+struct hs_err *hs_nmethod_pc_desc(struct hs_jvm *jvm, const struct hs_blob *blob, hs_addr pc,
+                                  bool exact, struct hs_pc_desc *ret)
+{
+	struct hs_err *err;
+	const struct hs_nmethod *nm = blob->nmethod;
+	int64_t offset = (int64_t)(pc - blob->code_begin);
+	uint64_t i, count = num_descs(jvm, nm);
+	struct hs_pc_desc desc;
+
+	err = find_desc(jvm, nm, offset, &i);
+	if (err)
+		return err;
+	for (unsigned skipped = 0; i < count && skipped < MAX_EMPTY_DESCS; i++, skipped++) {
+		err = read_desc(jvm, nm, i, &desc);
 		if (err)
 			return err;
 		if (exact && desc.pc_offset != offset)
 			break;
 		if (desc.scope_offset > 0) { // 0: DebugInformationRecorder::serialized_null
+			*ret = desc;
+			return NULL;
+		}
+	}
+	return hs_err_absent();
+}
+
+struct hs_err *hs_nmethod_pc_desc_before(struct hs_jvm *jvm, const struct hs_blob *blob, hs_addr pc,
+                                         struct hs_pc_desc *ret)
+{
+	struct hs_err *err;
+	const struct hs_nmethod *nm = blob->nmethod;
+	struct hs_pc_desc desc;
+	uint64_t i;
+
+	err = find_desc(jvm, nm, (int64_t)(pc - blob->code_begin), &i);
+	if (err)
+		return err;
+	for (unsigned skipped = 0; i-- > 0 && skipped < MAX_EMPTY_DESCS; skipped++) {
+		err = read_desc(jvm, nm, i, &desc);
+		if (err)
+			return err;
+		if (desc.scope_offset > 0 && desc.pc_offset >= 0) { // the first one is a sentinel
 			*ret = desc;
 			return NULL;
 		}

@@ -49,6 +49,11 @@ HS_MUST_CHECK struct hs_err *hs_nmethod_read(struct hs_jvm *jvm, const struct hs
 HS_MUST_CHECK struct hs_err *hs_nmethod_pc_desc(struct hs_jvm *jvm, const struct hs_blob *blob,
                                                 hs_addr pc, bool exact, struct hs_pc_desc *ret);
 
+/** The last debug information before @p pc. HS_ERR_ABSENT when there is none. */
+HS_MUST_CHECK struct hs_err *hs_nmethod_pc_desc_before(struct hs_jvm *jvm,
+                                                       const struct hs_blob *blob, hs_addr pc,
+                                                       struct hs_pc_desc *ret);
+
 /** Entry @p index of the metadata table; 0 for index 0. */
 HS_MUST_CHECK struct hs_err *hs_nmethod_metadata(struct hs_jvm *jvm, const struct hs_nmethod *nm,
                                                  uint32_t index, hs_addr *ret);

@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 enum {
 	STREAM_BYTES = 4096, /**< largest list of monitors, locals or objects that is decoded */
@@ -390,6 +391,63 @@ static struct hs_err *set_method_scope(struct hs_jvm *jvm, const struct hs_nmeth
 	return NULL;
 }
 
+/** Outermost scopes that are of the same methods in both. */
+static size_t count_common(const struct hs_code_site *a, const struct hs_code_site *b)
+{
+	size_t n = 0;
+
+	while (n < a->num_scopes && n < b->num_scopes &&
+	       a->scopes[a->num_scopes - 1 - n].method == b->scopes[b->num_scopes - 1 - n].method)
+		n++;
+	return n;
+}
+
+/** Leave out the innermost scopes, so that @p keep are left; which line the last one of them is on
+ * is then not known, nor what it has locked. */
+static struct hs_err *cut_scopes(struct hs_jvm *jvm, struct hs_code_site *site, size_t keep)
+{
+	struct hs_scope *scopes = hs_arena_calloc(jvm->arena, keep, sizeof(*scopes));
+
+	if (!scopes)
+		return hs_err_oom();
+	memcpy(scopes, site->scopes + (site->num_scopes - keep), keep * sizeof(*scopes));
+	scopes[0].monitors = NULL;
+	scopes[0].num_monitors = 0;
+	scopes[0].locals = 0;
+	scopes[0].location = hs_method_location(jvm, scopes[0].method, scopes[0].location->kind,
+	                                        site->blob->nmethod->tier, -1);
+	if (!scopes[0].location)
+		return hs_err_oom();
+	site->scopes = scopes;
+	site->num_scopes = keep;
+	return NULL;
+}
+
+/**
+ * A pc between two PcDescs. Code of several inlined methods may lie there, and the next PcDesc may
+ * be of another one than the code at the pc: only what both agree on is certain.
+ */
+static struct hs_err *read_scopes_around(struct hs_jvm *jvm, hs_addr pc,
+                                         const struct hs_pc_desc *next, struct hs_code_site *site)
+{
+	struct hs_err *err;
+	struct hs_code_site before = {.blob = site->blob};
+	struct hs_pc_desc desc;
+
+	err = read_scopes(jvm, site->blob->nmethod, next, site);
+	if (err || (hs_addr)next->pc_offset == pc - site->blob->code_begin || site->num_scopes < 2)
+		return err;
+	err = hs_nmethod_pc_desc_before(jvm, site->blob, pc, &desc);
+	if (!err)
+		err = read_scopes(jvm, site->blob->nmethod, &desc, &before);
+	if (err && !hs_err_catch(&err, HS_ERR_ABSENT))
+		return err;
+	size_t common = count_common(site, &before);
+	if (!common) // nothing before: the compiled method itself is certain
+		common = 1;
+	return common < site->num_scopes ? cut_scopes(jvm, site, common) : NULL;
+}
+
 static struct hs_err *find_scopes(struct hs_jvm *jvm, hs_addr pc, bool exact,
                                   struct hs_code_site *site)
 {
@@ -401,7 +459,7 @@ static struct hs_err *find_scopes(struct hs_jvm *jvm, hs_addr pc, bool exact,
 	if (exact && hs_err_catch(&err, HS_ERR_ABSENT))
 		err = hs_nmethod_pc_desc(jvm, site->blob, pc, false, &desc);
 	if (!err)
-		return read_scopes(jvm, site->blob->nmethod, &desc, site);
+		return read_scopes_around(jvm, pc, &desc, site);
 	if (!hs_err_catch(&err, HS_ERR_ABSENT))
 		return err;
 	return set_method_scope(jvm, site->blob->nmethod, site);

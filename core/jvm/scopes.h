@@ -66,7 +66,8 @@ struct hs_code_site {
 
 /**
  * Look up @p pc.
- * @param exact It is a return address; otherwise the next debug information after it is taken.
+ * @param exact It is a return address; otherwise what the debug information before and after it
+ * agrees on is taken: the innermost method may then have no line.
  * @return As hs_code_cache_blob(). Unreadable debug information is a gap of the snapshot: what is
  * left then is the compiled method alone, or no scope.
  */
