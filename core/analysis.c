@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/analyzer.h"
 #include "core/base/cleanup.h"
@@ -19,6 +20,9 @@ enum {
 	/** Second looks at one cycle until nobody in it ran meanwhile: a wait may poll, and a
 	   thread that our stop woke goes back to sleep. */
 	MAX_STILL = 5,
+	/** The same where a virtual thread without a carrier is in the cycle. */
+	UNMOUNTED_STILL = 10,
+	UNMOUNTED_PAUSE_NS = 1000000,
 };
 
 struct hs_analysis {
@@ -165,6 +169,8 @@ static struct hs_err *collect(struct hs_target *target, const struct hs_analysis
 		steppers[num_steppers++] = hs_jvm_stepper(jvm);
 	steppers[num_steppers++] = hs_native_stepper(native);
 	err = hs_stack_walk_all(s, target, steppers, num_steppers);
+	if (!err && jvm)
+		err = hs_jvm_split_stacks(jvm);
 	if (err)
 		return err;
 	err = hs_native_collect_locks(native);
@@ -203,14 +209,23 @@ static bool same_words(struct hs_target *target, const struct hs_edge *edge)
 	return true;
 }
 
-static bool thread_unmoved(struct hs_target *target, const struct hs_snapshot *s, uint32_t index)
+/** Kernel thread that a thread is, or is mounted on; 0: it has none. */
+static pid_t host_tid_of(const struct hs_snapshot *s, uint32_t index)
 {
 	const struct hs_thread *thread = &s->threads.items[index];
+
+	return thread->carrier != HS_NONE ? s->threads.items[thread->carrier].host_tid
+	                                  : thread->host_tid;
+}
+
+static bool thread_unmoved(struct hs_target *target, const struct hs_snapshot *s, uint32_t index)
+{
+	pid_t tid = host_tid_of(s, index);
 	bool same = false;
 
-	if (!thread->host_tid)
+	if (!tid)
 		return true; // unmounted virtual thread: its lock words speak for it
-	struct hs_err *err = hs_target_lwp_unmoved(target, thread->host_tid, &same);
+	struct hs_err *err = hs_target_lwp_unmoved(target, tid, &same);
 	if (err) {
 		hs_err_free(err);
 		return false;
@@ -224,7 +239,7 @@ static bool count_switches(struct hs_target *target, const struct hs_snapshot *s
 {
 	*ret = 0;
 	for (size_t i = 0; i < f->steps.len; i++) {
-		pid_t tid = s->threads.items[f->steps.items[i].wait->thread].host_tid;
+		pid_t tid = host_tid_of(s, f->steps.items[i].wait->thread);
 		uint64_t switches = 0;
 
 		if (!tid)
@@ -254,6 +269,16 @@ static bool steps_hold(struct hs_target *target, const struct hs_snapshot *s,
 	return true;
 }
 
+/** Nobody counts how often an unmounted virtual thread ran: only looking again and again tells. */
+static bool has_unmounted(const struct hs_snapshot *s, const struct hs_finding *f)
+{
+	for (size_t i = 0; i < f->steps.len; i++) {
+		if (!host_tid_of(s, f->steps.items[i].wait->thread))
+			return true;
+	}
+	return false;
+}
+
 /**
  * The words of a cycle are read one after the other, and a busy thread comes back to the same
  * place: edges of different moments could close a circle that never was. They are of one moment
@@ -264,13 +289,16 @@ static bool cycle_holds(struct hs_target *target, const struct hs_snapshot *s,
                         const struct hs_finding *f)
 {
 	uint64_t before, after;
+	int still = 0, needed = has_unmounted(s, f) ? UNMOUNTED_STILL : 1;
 
-	for (int i = 0; i < MAX_STILL; i++) {
+	for (int i = 0; i < MAX_STILL + needed; i++) {
 		if (!count_switches(target, s, f, &before) || !steps_hold(target, s, f) ||
 		    !count_switches(target, s, f, &after))
 			return false;
-		if (before == after)
+		if (before == after && ++still == needed)
 			return true;
+		if (needed > 1)
+			nanosleep(&(struct timespec){.tv_nsec = UNMOUNTED_PAUSE_NS}, NULL);
 	}
 	return false;
 }

@@ -85,6 +85,7 @@ struct hs_thread *hs_snapshot_add_thread(struct hs_snapshot *snapshot, pid_t tid
 	thread->state = "state not known";
 	thread->cpu_ms = -1;
 	thread->carrier = HS_NONE;
+	thread->mounted = HS_NONE;
 	if (tid)
 		hs_map64_put(&snapshot->index->thread_by_tid, (uint64_t)tid, index_value(i));
 	if (index_ret)
@@ -99,7 +100,10 @@ bool hs_thread_is_called(const struct hs_thread *thread, const char *want)
 	if (thread->name && strcmp(thread->name, want) == 0)
 		return true;
 	long tid = strtol(want, &end, 10);
-	return *want && !*end && tid > 0 && (thread->tid == tid || thread->host_tid == tid);
+	if (!*want || *end || tid <= 0)
+		return false;
+	return thread->tid == tid || thread->host_tid == tid ||
+	       (thread->kind == HS_THREAD_VIRTUAL && thread->java_tid == tid);
 }
 
 uint32_t hs_snapshot_thread_by_tid(const struct hs_snapshot *snapshot, pid_t tid)

@@ -50,7 +50,9 @@ struct hs_thread {
 	const char *java_state; /**< java.lang.Thread.State as jstack words it, or NULL */
 	const char *syscall; /**< decoded, "futex(FUTEX_WAIT, 0x7f…, 2)"; NULL when not in one */
 	int64_t cpu_ms;      /**< -1 when not known */
-	uint32_t carrier;    /**< thread index, or HS_NONE */
+	uint32_t carrier;    /**< of a mounted virtual thread: thread index, or HS_NONE */
+	uint32_t mounted;    /**< of a carrier: the virtual thread on its stack, or HS_NONE */
+	const char *pinned;  /**< why a virtual thread that waits keeps its carrier, or NULL */
 	hs_addr vm_thread;   /**< JavaThread *, 0 if none */
 	bool is_daemon;
 	int priority;                  /**< Java priority, 0 when not known */
@@ -213,11 +215,20 @@ void hs_snapshot_name_thread(struct hs_snapshot *snapshot, struct hs_thread *thr
 /** The same for all threads: a second line of defence, at the seal. */
 void hs_snapshot_redact_names(struct hs_snapshot *snapshot);
 
-/** Does a user mean this thread by @p want: its name, its tid, or its tid on the host? */
+/** Does a user mean this thread by @p want: its name, its tid, its tid on the host, or the number
+ * of a virtual thread? */
 bool hs_thread_is_called(const struct hs_thread *thread, const char *want);
 
 /** Index of the thread with this tid (target's namespace), or HS_NONE. */
 uint32_t hs_snapshot_thread_by_tid(const struct hs_snapshot *snapshot, pid_t tid);
+
+/** What runs on a thread: the virtual thread that it carries, or itself. HS_NONE stays HS_NONE. */
+static inline uint32_t hs_snapshot_runner(const struct hs_snapshot *snapshot, uint32_t thread)
+{
+	if (thread == HS_NONE || snapshot->threads.items[thread].mounted == HS_NONE)
+		return thread;
+	return snapshot->threads.items[thread].mounted;
+}
 
 /**
  * The resource with this identity, added on first use (label NULL then: the caller fills it).

@@ -554,9 +554,9 @@ static void add_monitor_wait(struct hs_jvm *jvm, const struct hs_jthread *jthrea
 {
 	const struct hs_layout *layout = &jvm->layout;
 	struct hs_edge edge = {
-		.thread = jthread->thread,
+		.thread = hs_jthread_runner(jthread),
 		.resource = hs_class_resource(jvm, class),
-		.frame = hs_java_top_frame(jvm, jthread->thread),
+		.frame = hs_java_top_frame(jvm, hs_jthread_runner(jthread)),
 		.certainty = hit->certainty,
 	};
 
@@ -704,10 +704,11 @@ static void add_class_hold(struct hs_jvm *jvm, uint32_t resource,
 		return;
 	}
 	const struct hs_resource *record = hs_snapshot_resource(jvm->snapshot, resource);
+	// It is the carrier of the virtual thread whose frames run the initializer.
 	struct hs_edge edge = {
-		.thread = worker->thread,
+		.thread = hs_jthread_runner(worker),
 		.resource = resource,
-		.frame = hs_class_work_frame(jvm, worker->thread, record->class_name,
+		.frame = hs_class_work_frame(jvm, hs_jthread_runner(worker), record->class_name,
 	                                     record->kind == HS_RES_CLASS_LINK),
 		.certainty = HS_READ,
 	};

@@ -88,7 +88,8 @@ struct hs_err *hs_frame_fp_put(struct hs_jvm *jvm, hs_addr sp, const struct hs_r
 {
 	hs_addr fp = regs->value[HS_REG_FP];
 
-	if (!hs_regs_has(regs, HS_REG_FP) || !fp)
+	// In a stack chunk the value may be encoded, and there may be 100,000 of them.
+	if (!hs_regs_has(regs, HS_REG_FP) || !fp || jvm->in_chunk)
 		return NULL;
 	// Stack pointers are unique in a process, whatever the thread.
 	if (!hs_map64_put(&jvm->code_cache->frame_fps, sp, (void *)(uintptr_t)fp))

@@ -5,6 +5,7 @@
 
 #include "core/jvm/java_frames.h"
 #include "core/jvm/locks.h"
+#include "core/jvm/virtual_threads.h"
 
 enum {
 	BLOCKED_ON_MONITOR_ENTER = 0x400, /**< java.lang.Thread.threadStatus (jvmti.h) */
@@ -12,8 +13,53 @@ enum {
 
 hs_addr hs_stack_oop(const struct hs_jvm *jvm, uint64_t word)
 {
+	if (jvm->stack_oops == HS_STACK_OOPS_NARROW)
+		return hs_oop_decode_narrow(jvm, (uint32_t)word);
+	if (jvm->stack_oops == HS_STACK_OOPS_FIELD)
+		return hs_oop_uncolor(jvm, word);
 	// Generational ZGC keeps oops uncoloured on stacks (zBarrier.hpp, 21+).
 	return jvm->zgc_generational ? word : hs_oop_uncolor(jvm, word);
+}
+
+/** What the owner of a stack waits for: a JavaThread, or a virtual thread that is not mounted. */
+struct waits {
+	hs_addr park_blocker;
+	hs_addr pending_monitor, waiting_monitor; /**< ObjectMonitor */
+	bool notified;
+	/** That there is no pending monitor is something to be read, too. */
+	bool is_known_not_to_enter;
+};
+
+static bool get_waits(const struct hs_jvm *jvm, uint32_t thread, struct waits *ret)
+{
+	const struct hs_jthread *jthread = hs_jthread_by_index(jvm, thread);
+	const struct hs_vthread *vthread;
+
+	*ret = (struct waits){0};
+	if (jthread) {
+		*ret = (struct waits){
+			.park_blocker = jthread->park_blocker,
+			.pending_monitor = jthread->pending_monitor,
+			.waiting_monitor = jthread->waiting_monitor,
+			.notified = jthread->thread_status & BLOCKED_ON_MONITOR_ENTER,
+			.is_known_not_to_enter =
+				!jthread->pending_monitor &&
+				hs_layout_has(&jvm->layout, HS_F_thread_pending_monitor),
+		};
+		return true;
+	}
+	vthread = hs_vthread_by_index(jvm, thread);
+	if (!vthread)
+		return false;
+	ret->park_blocker = vthread->park_blocker;
+	// In wait() and notified, it is in line to enter again: BLOCKED too.
+	ret->notified = vthread->state == HS_VSTATE_BLOCKED;
+	if (ret->notified)
+		ret->pending_monitor = vthread->monitor;
+	ret->waiting_monitor = vthread->monitor;
+	ret->is_known_not_to_enter =
+		vthread->state != HS_VSTATE_BLOCKED && vthread->state != HS_VSTATE_UNKNOWN;
+	return true;
 }
 
 static bool has_java_frame(const struct hs_frame_list *list)
@@ -175,18 +221,18 @@ static bool is_object_wait(const struct hs_method *method)
 	       (!strcmp(method->name, "wait0") || !strcmp(method->name, "wait"));
 }
 
-static struct hs_err *add_object_wait(struct hs_frame_locks *locks,
-                                      const struct hs_jthread *jthread, hs_addr receiver)
+static struct hs_err *add_object_wait(struct hs_frame_locks *locks, const struct waits *waits,
+                                      hs_addr receiver)
 {
-	bool notified = jthread && jthread->thread_status & BLOCKED_ON_MONITOR_ENTER;
 	hs_addr object = receiver;
 
 	// A compiled wrapper keeps no receiver ("no object reference available"), but the thread
 	// knows its monitor.
-	if (!object && jthread)
-		object = monitor_object(locks->jvm, jthread->waiting_monitor);
+	if (!object)
+		object = monitor_object(locks->jvm, waits->waiting_monitor);
 	uint32_t resource = object ? hs_monitor_resource(locks->jvm, object) : HS_NONE;
-	return push(locks, notified && receiver ? HS_LOCK_WAITING_RE_LOCK : HS_LOCK_WAITING_ON,
+	return push(locks,
+	            waits->notified && receiver ? HS_LOCK_WAITING_RE_LOCK : HS_LOCK_WAITING_ON,
 	            receiver, resource);
 }
 
@@ -194,19 +240,20 @@ struct hs_err *hs_frame_locks_add_wait(struct hs_frame_locks *locks, const struc
                                        hs_addr receiver)
 {
 	struct hs_jvm *jvm = locks->jvm;
+	struct waits waits;
 
 	if (!locks->is_top)
 		return NULL;
-	const struct hs_jthread *jthread = hs_jthread_by_index(jvm, locks->thread);
+	bool found = get_waits(jvm, locks->thread, &waits);
 	if (is_object_wait(method))
-		return add_object_wait(locks, jthread, receiver);
-	if (!jthread)
+		return add_object_wait(locks, &waits, receiver);
+	if (!found)
 		return NULL;
-	if (jthread->park_blocker)
-		return push(locks, HS_LOCK_PARKING, jthread->park_blocker, HS_NONE);
+	if (waits.park_blocker)
+		return push(locks, HS_LOCK_PARKING, waits.park_blocker, HS_NONE);
 
 	// Object.wait() without that method on top: the VM waits for a class to be initialized.
-	hs_addr object = monitor_object(jvm, jthread->waiting_monitor);
+	hs_addr object = monitor_object(jvm, waits.waiting_monitor);
 	if (!object)
 		return NULL;
 	uint32_t resource = hs_monitor_resource(jvm, object);
@@ -216,13 +263,6 @@ struct hs_err *hs_frame_locks_add_wait(struct hs_frame_locks *locks, const struc
 	if (kind != HS_RES_CLASS_INIT && kind != HS_RES_CLASS_LINK)
 		return NULL;
 	return push(locks, HS_LOCK_WAITING_ON, object, resource);
-}
-
-/** That a thread has no pending monitor is something to be read, too. */
-static bool is_known_not_to_wait(const struct hs_jvm *jvm, const struct hs_jthread *jthread)
-{
-	return jthread && !jthread->pending_monitor &&
-	       hs_layout_has(&jvm->layout, HS_F_thread_pending_monitor);
 }
 
 /** 8 to 17: biased to another thread. The slot was filled, the bias is not revoked yet: that takes
@@ -247,14 +287,16 @@ struct hs_err *hs_frame_locks_add(struct hs_frame_locks *locks, hs_addr object, 
 	if (is_eliminated)
 		return push(locks, HS_LOCK_ELIMINATED, object, HS_NONE);
 	if (locks->is_top && !locks->found_first) {
-		const struct hs_jthread *jthread = hs_jthread_by_index(jvm, locks->thread);
-		hs_addr pending = jthread ? monitor_object(jvm, jthread->pending_monitor) : 0;
+		struct waits waits;
+		bool found = get_waits(jvm, locks->thread, &waits);
+		hs_addr pending = monitor_object(jvm, waits.pending_monitor);
 
 		// Only the first monitor of the first frame can be one that is not entered yet.
 		locks->found_first = true;
+		const struct hs_jthread *jthread = hs_jthread_by_index(jvm, locks->thread);
 		if (pending == object || (jthread && waits_for_revocation(jvm, jthread, object)))
 			state = HS_LOCK_WAITING_TO_LOCK;
-		else if (!pending && !is_known_not_to_wait(jvm, jthread))
+		else if (!pending && !(found && waits.is_known_not_to_enter))
 			return NULL; // locked, or waited for: a gap says that it is not known
 	}
 	locks->found_first = true;

@@ -230,6 +230,24 @@ static void set_sender_sp(struct hs_cursor *cursor, hs_addr sender_sp)
 		cursor->unextended_sp = sender_sp;
 }
 
+struct hs_err *hs_interpreter_describe(struct hs_jvm *jvm, const struct hs_cursor *cursor,
+                                       struct hs_frame_list *list, struct hs_interpreter_links *ret)
+{
+	hs_addr fp = cursor->regs.value[HS_REG_FP];
+	struct hs_method *method = NULL;
+	struct interpreter_frame frame;
+	struct hs_err *err;
+
+	err = read_frame(jvm, fp, &frame);
+	if (!err)
+		err = hs_method_get(jvm, get_word(&frame, WORD_METHOD), &method);
+	if (err)
+		return hs_err_wrap(err, "interpreter frame at 0x%" PRIx64, fp);
+	ret->sender_sp = get_word(&frame, WORD_SENDER_SP);
+	ret->locals = get_pointer(&frame, WORD_LOCALS);
+	return describe(jvm, cursor, &frame, method, list);
+}
+
 static struct hs_err *move_to_sender(const struct interpreter_frame *frame,
                                      struct hs_cursor *cursor)
 {

@@ -10,6 +10,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "core/jvm/virtual_threads.h"
+
 enum {
 	WORD = 8,
 	CODE_WINDOW = 32,      /**< bytes of code looked at after a pc */
@@ -495,6 +497,13 @@ static struct hs_err *add_compiled(struct hs_jvm *jvm, const struct hs_cursor *c
 	return add_scopes(jvm, cursor, site, has_frame ? &regs : NULL, sp, list);
 }
 
+struct hs_err *hs_compiled_describe(struct hs_jvm *jvm, const struct hs_cursor *cursor,
+                                    const struct hs_code_site *site, hs_addr sp,
+                                    struct hs_frame_list *list)
+{
+	return add_compiled(jvm, cursor, site, sp, true, list);
+}
+
 static struct hs_err *step_compiled(struct hs_jvm *jvm, struct hs_cursor *cursor,
                                     const struct hs_code_site *site, struct hs_frame_list *list)
 {
@@ -646,12 +655,12 @@ static struct hs_err *step_stub(struct hs_jvm *jvm, struct hs_cursor *cursor,
 	struct sender_slots slots;
 	hs_addr sp = frame_sp(jvm, cursor, blob, list);
 
+	// No activation: it stands in the place of a return address.
+	if (is_return_barrier(jvm->code_cache, cursor, blob))
+		return hs_return_barrier_step(jvm, cursor, list);
 	err = hs_java_frame_add(list, cursor, blob->location, sp, &frame);
 	if (err)
 		return err;
-	if (is_return_barrier(jvm->code_cache, cursor, blob))
-		return hs_err_new(HS_ERR_UNSUPPORTED,
-		                  "frames of the virtual thread below are in its stack chunk");
 	if (blob->frame_size < 2 * WORD) {
 		frame->found_by = HS_FOUND_RBP;
 		return leave_frameless(jvm, cursor, blob, sp);

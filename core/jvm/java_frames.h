@@ -34,6 +34,13 @@ bool hs_java_is_return_pc(struct hs_jvm *jvm, hs_addr pc);
 /** Is @p pc a return address in compiled Java code: right after a call, in a method? */
 bool hs_java_is_compiled_return(struct hs_jvm *jvm, hs_addr pc);
 
+/** Append the frames of a compiled method whose frame stands, at the return address in @p cursor.
+ * @param sp Its unextended stack pointer. */
+HS_MUST_CHECK struct hs_err *hs_compiled_describe(struct hs_jvm *jvm,
+                                                  const struct hs_cursor *cursor,
+                                                  const struct hs_code_site *site, hs_addr sp,
+                                                  struct hs_frame_list *list);
+
 // ---- interpreter_frames.c
 
 /** Is there an interpreter frame, with a method, at rbp @p fp? */
@@ -41,6 +48,18 @@ bool hs_interpreter_has_frame(struct hs_jvm *jvm, hs_addr fp);
 
 HS_MUST_CHECK struct hs_err *hs_interpreter_step(struct hs_jvm *jvm, struct hs_cursor *cursor,
                                                  struct hs_frame_list *list);
+
+/** Where an interpreter frame in a stack chunk leads. */
+struct hs_interpreter_links {
+	uint64_t sender_sp; /**< raw: words from its frame pointer */
+	hs_addr locals;     /**< address of local 0 */
+};
+
+/** Append the frame at rbp of @p cursor, without going on to its caller. */
+HS_MUST_CHECK struct hs_err *hs_interpreter_describe(struct hs_jvm *jvm,
+                                                     const struct hs_cursor *cursor,
+                                                     struct hs_frame_list *list,
+                                                     struct hs_interpreter_links *ret);
 
 /** Local variable @p slot of the interpreter frame at @p fp, as a raw word. */
 HS_MUST_CHECK struct hs_err *hs_interpreter_local(struct hs_jvm *jvm, hs_addr fp, unsigned slot,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/jvm/locks.h"
+#include "core/jvm/virtual_threads.h"
 
 struct thread_oop_ref {
 	hs_addr oop;
@@ -416,7 +417,7 @@ static struct hs_err *collect_one(struct hs_jvm *jvm, hs_addr addr)
 
 	if (!jthread)
 		return hs_err_oom();
-	*jthread = (struct hs_jthread){.addr = addr, .thread = HS_NONE};
+	*jthread = (struct hs_jthread){.addr = addr, .thread = HS_NONE, .vthread = HS_NONE};
 	err = read_native_fields(jvm, jthread);
 	if (err) {
 		jvm->jthreads.len--;
@@ -519,7 +520,8 @@ struct hs_err *hs_jvm_collect_threads(struct hs_jvm *jvm)
 			return err;
 	}
 	mark_vm_threads(jvm);
-	return build_index(jvm);
+	err = build_index(jvm);
+	return err ? err : hs_vthreads_collect(jvm);
 }
 
 // ---- lookups
@@ -553,7 +555,10 @@ const struct hs_jthread *hs_jthread_by_index(const struct hs_jvm *jvm, uint32_t 
 {
 	const struct hs_jthread_index *index = jvm->jthread_index;
 
-	return index && thread < index->num_threads ? index->by_thread[thread] : NULL;
+	if (index && thread < index->num_threads)
+		return index->by_thread[thread];
+	const struct hs_vthread *vthread = hs_vthread_by_index(jvm, thread);
+	return vthread ? vthread->carrier : NULL;
 }
 
 const struct hs_jthread *hs_jthread_by_oop(const struct hs_jvm *jvm, hs_addr oop)

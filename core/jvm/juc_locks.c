@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/jvm/locks.h"
+#include "core/jvm/virtual_threads.h"
 
 enum {
 	FUTURE_COMPLETING =
@@ -109,21 +110,21 @@ static void describe_gone(struct hs_jvm *jvm, uint32_t resource, hs_addr thread_
 	hs_err_free(err); // the address says it then
 	hs_snapshot_detail(jvm->snapshot, resource, shared ? "a reader" : "owner",
 	                   "thread \"%s\" @%" PRIx64 ", %s", name ? name : "?", thread_oop,
-	                   is_virtual ? "a virtual thread that is not mounted" : "which has ended");
+	                   is_virtual ? "a virtual thread that was not found" : "which has ended");
 }
 
 /** A thread object as the holder of @p resource; a detail when it is no thread that runs. */
 static void add_thread_hold(struct hs_jvm *jvm, uint32_t resource, hs_addr thread_oop,
                             struct hs_word word, const char *read_from, bool shared)
 {
-	const struct hs_jthread *jthread = hs_jthread_of_object(jvm, thread_oop);
+	uint32_t thread = hs_thread_of_object(jvm, thread_oop);
 
-	if (!jthread || jthread->thread == HS_NONE) {
+	if (thread == HS_NONE) {
 		describe_gone(jvm, resource, thread_oop, shared);
 		return;
 	}
 	struct hs_edge edge = {
-		.thread = jthread->thread,
+		.thread = thread,
 		.resource = resource,
 		.frame = HS_NONE,
 		.certainty = HS_READ,
@@ -131,7 +132,8 @@ static void add_thread_hold(struct hs_jvm *jvm, uint32_t resource, hs_addr threa
 		.read_from = read_from,
 		.words = {word},
 	};
-	hs_snapshot_resource(jvm->snapshot, resource)->owner_tid = jthread->tid;
+	hs_snapshot_resource(jvm->snapshot, resource)->owner_tid =
+		jvm->snapshot->threads.items[thread].tid;
 	hs_snapshot_add_hold(jvm->snapshot, &edge);
 }
 
@@ -220,38 +222,73 @@ static struct hs_err *read_thread_holds(struct hs_jvm *jvm, hs_addr thread, hs_a
 	return err;
 }
 
+struct readers {
+	uint32_t resource;
+	hs_addr read_holds;
+	int64_t wanted, found; /**< holds */
+};
+
+/** The read holds of one thread. */
+static struct hs_err *add_counted_reader(struct hs_jvm *jvm, struct readers *readers,
+                                         hs_addr thread)
+{
+	struct hs_word word = {0};
+	int64_t count = 0;
+	struct hs_err *err = read_thread_holds(jvm, thread, readers->read_holds, &word, &count);
+
+	if (err || count <= 0)
+		return err;
+	readers->found += count;
+	add_thread_hold(jvm, readers->resource, thread, word,
+	                "its ThreadLocal hold counter of the lock", true);
+	return NULL;
+}
+
+static struct hs_err *add_virtual_readers(struct hs_jvm *jvm, struct readers *readers)
+{
+	struct hs_err *err;
+
+	if (!jvm->vthreads)
+		return NULL;
+	hs_vec_each (vthread, &jvm->vthreads->items) {
+		if (vthread->is_mounted || readers->found >= readers->wanted)
+			continue;
+		err = hs_jvm_gap(jvm, add_counted_reader(jvm, readers, vthread->oop),
+		                 "whether it holds a read lock",
+		                 "thread locals of the virtual thread #%" PRId64,
+		                 vthread->java_tid);
+		if (err)
+			return err;
+	}
+	return NULL;
+}
+
 /** The readers beyond the first: *found_ret counts their holds. */
 static struct hs_err *add_counted_readers(struct hs_jvm *jvm, uint32_t resource, hs_addr sync,
                                           int64_t wanted, int64_t *found_ret)
 {
-	hs_addr read_holds = 0;
+	struct readers readers = {.resource = resource, .wanted = wanted, .found = *found_ret};
 	struct hs_err *err;
-	int64_t count = 0;
 
 	if (!hs_lock_index(jvm))
 		return hs_err_oom();
-	err = hs_oop_get_oop(jvm, sync, "readHolds", &read_holds);
-	if (err || !read_holds)
+	err = hs_oop_get_oop(jvm, sync, "readHolds", &readers.read_holds);
+	if (err || !readers.read_holds)
 		return err;
 	hs_vec_each (jthread, &jvm->jthreads) {
 		hs_addr current = jthread->vthread_oop ? jthread->vthread_oop : jthread->thread_oop;
 
-		if (!current || *found_ret >= wanted)
+		if (!current || readers.found >= wanted)
 			continue;
-		struct hs_word word = {0};
-		err = hs_jvm_gap(jvm, read_thread_holds(jvm, current, read_holds, &word, &count),
+		err = hs_jvm_gap(jvm, add_counted_reader(jvm, &readers, current),
 		                 "whether it holds a read lock", "thread locals of \"%s\"",
 		                 hs_jthread_name(jvm, jthread));
 		if (err)
 			return err;
-		if (count <= 0)
-			continue;
-		*found_ret += count;
-		add_thread_hold(jvm, resource, current, word,
-		                "its ThreadLocal hold counter of the lock", true);
-		count = 0;
 	}
-	return NULL;
+	err = add_virtual_readers(jvm, &readers);
+	*found_ret = readers.found;
+	return err;
 }
 
 /** Readers of a ReentrantReadWriteLock$Sync: state's upper half counts their holds. */
@@ -363,6 +400,28 @@ static struct hs_err *add_holds(struct hs_jvm *jvm, uint32_t resource, hs_addr b
 	return err;
 }
 
+/** Threads in join() wait for a latch of the virtual thread, which counts it down when it ends. */
+static void add_join(struct hs_jvm *jvm, uint32_t index, const struct hs_vthread *joined)
+{
+	struct hs_resource *resource = hs_snapshot_resource(jvm->snapshot, index);
+	const char *name = jvm->snapshot->threads.items[joined->thread].name;
+	struct hs_edge hold = {
+		.thread = joined->thread,
+		.resource = index,
+		.frame = HS_NONE,
+		.certainty = HS_READ,
+	};
+
+	resource->label =
+		name ? hs_arena_printf(jvm->arena, "the end of the virtual thread \"%s\"", name)
+		     : hs_arena_printf(jvm->arena, "the end of the virtual thread #%" PRId64,
+	                               joined->java_tid);
+	hold.read_from = hs_arena_printf(
+		jvm->arena, "java.lang.VirtualThread 0x%" PRIx64 ", termination", joined->oop);
+	hold.words[0] = hs_word_at(jvm, hs_vthread_state_word(jvm, joined), 4);
+	hs_snapshot_add_hold(jvm->snapshot, &hold);
+}
+
 static struct hs_err *blocker_resource(struct hs_jvm *jvm, hs_addr blocker, uint32_t *ret)
 {
 	const struct hs_klass *klass;
@@ -392,6 +451,11 @@ static struct hs_err *blocker_resource(struct hs_jvm *jvm, hs_addr blocker, uint
 	struct hs_resource *resource = hs_snapshot_resource(jvm->snapshot, index);
 	resource->label = label;
 	resource->class_name = klass->external_name;
+	const struct hs_vthread *joined = hs_vthread_by_termination(jvm, blocker);
+	if (joined) {
+		add_join(jvm, index, joined);
+		return NULL;
+	}
 	return add_holds(jvm, index, blocker, klass, is_lock);
 }
 
@@ -431,31 +495,68 @@ static void link_frame(struct hs_jvm *jvm, const struct hs_edge *wait, hs_addr b
 	}
 }
 
-static struct hs_err *add_wait(struct hs_jvm *jvm, const struct hs_jthread *jthread)
+/** A thread that is parked for something. */
+struct parked {
+	uint32_t thread;
+	hs_addr object; /**< its java.lang.Thread */
+	hs_addr blocker;
+	hs_addr state_word; /**< 0: none */
+	bool timed;
+};
+
+static struct hs_err *add_wait(struct hs_jvm *jvm, const struct parked *parked)
 {
-	hs_addr current = jthread->vthread_oop ? jthread->vthread_oop : jthread->thread_oop;
 	hs_addr blocker = 0;
 	struct hs_err *err;
 	struct hs_edge edge = {
-		.thread = jthread->thread,
+		.thread = parked->thread,
 		.resource = HS_NONE,
-		.frame = hs_java_top_frame(jvm, jthread->thread),
+		.frame = hs_java_top_frame(jvm, parked->thread),
 		.certainty = HS_READ,
-		.timed = jthread->thread_status & HS_STATUS_TIMED,
-		.shared = wants_to_read(jvm, jthread->thread),
+		.timed = parked->timed,
+		.shared = wants_to_read(jvm, parked->thread),
 	};
 
-	err = blocker_resource(jvm, jthread->park_blocker, &edge.resource);
+	err = blocker_resource(jvm, parked->blocker, &edge.resource);
 	if (err)
 		return err;
-	err = field_word(jvm, current, "parkBlocker", &blocker, &edge.words[0]);
+	err = field_word(jvm, parked->object, "parkBlocker", &blocker, &edge.words[0]);
 	if (err)
 		return err;
+	if (parked->state_word)
+		edge.words[1] = hs_word_at(jvm, parked->state_word, 4);
 	edge.read_from = hs_arena_printf(jvm->arena,
 	                                 "java.lang.Thread 0x%" PRIx64 ", parkBlocker = 0x%" PRIx64,
-	                                 current, jthread->park_blocker);
+	                                 parked->object, parked->blocker);
 	hs_snapshot_add_wait(jvm->snapshot, &edge);
-	link_frame(jvm, &edge, jthread->park_blocker);
+	link_frame(jvm, &edge, parked->blocker);
+	return NULL;
+}
+
+/** Those without a carrier; a pinned one is parked as its carrier. */
+static struct hs_err *collect_virtual(struct hs_jvm *jvm)
+{
+	struct hs_err *err;
+
+	if (!jvm->vthreads)
+		return NULL;
+	hs_vec_each (vthread, &jvm->vthreads->items) {
+		const struct parked parked = {
+			.thread = vthread->thread,
+			.object = vthread->oop,
+			.blocker = vthread->park_blocker,
+			.state_word = hs_vthread_state_word(jvm, vthread),
+			.timed = vthread->state == HS_VSTATE_TIMED_PARKED,
+		};
+
+		if (!parked.blocker || vthread->is_mounted ||
+		    (vthread->state != HS_VSTATE_PARKED && !parked.timed))
+			continue;
+		err = hs_jvm_gap(jvm, add_wait(jvm, &parked), "what it is parked for",
+		                 "park blocker of the virtual thread #%" PRId64, vthread->java_tid);
+		if (err)
+			return err;
+	}
 	return NULL;
 }
 
@@ -464,14 +565,21 @@ struct hs_err *hs_juc_collect(struct hs_jvm *jvm)
 	struct hs_err *err;
 
 	hs_vec_each (jthread, &jvm->jthreads) {
+		const struct parked parked = {
+			.thread = hs_jthread_runner(jthread),
+			.object = jthread->vthread_oop ? jthread->vthread_oop : jthread->thread_oop,
+			.blocker = jthread->park_blocker,
+			.timed = jthread->thread_status & HS_STATUS_TIMED,
+		};
+
 		// parkBlocker is set a little before the thread parks, and cleared a little after.
-		if (!jthread->park_blocker || jthread->thread == HS_NONE ||
+		if (!parked.blocker || jthread->thread == HS_NONE ||
 		    !(jthread->thread_status & HS_STATUS_PARKED))
 			continue;
-		err = hs_jvm_gap(jvm, add_wait(jvm, jthread), "what it is parked for",
+		err = hs_jvm_gap(jvm, add_wait(jvm, &parked), "what it is parked for",
 		                 "park blocker of \"%s\"", hs_jthread_name(jvm, jthread));
 		if (err)
 			return err;
 	}
-	return NULL;
+	return collect_virtual(jvm);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/jvm/jvm_internal.h"
+#include "core/jvm/virtual_threads.h"
 
 // ---- flags
 
@@ -452,6 +453,7 @@ void hs_jvm_close(struct hs_jvm *jvm)
 		return;
 	hs_code_cache_close(jvm);
 	hs_class_index_close(jvm);
+	hs_vthreads_close(jvm);
 	for (size_t i = 0; i < jvm->methods.cap; i++) {
 		struct hs_method *method = jvm->methods.slots[i].value;
 		if (method)
@@ -468,6 +470,11 @@ void hs_jvm_close(struct hs_jvm *jvm)
 void hs_jvm_closep(struct hs_jvm **jvm)
 {
 	hs_jvm_close(*jvm);
+}
+
+struct hs_err *hs_jvm_split_stacks(struct hs_jvm *jvm)
+{
+	return hs_vthreads_split(jvm);
 }
 
 const struct hs_stepper *hs_jvm_stepper(struct hs_jvm *jvm)

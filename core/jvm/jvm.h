@@ -30,7 +30,11 @@ HS_MUST_CHECK struct hs_err *hs_jvm_collect_threads(struct hs_jvm *jvm);
 /** Steps pcs of the code cache. Borrowed until close. */
 const struct hs_stepper *hs_jvm_stepper(struct hs_jvm *jvm);
 
-/** After the stack walk: monitors, loader locks, class link and init, j.u.c. waits and holds. What
+/** After the stack walk: the frames of mounted virtual threads become theirs. Only OOM is returned.
+ */
+HS_MUST_CHECK struct hs_err *hs_jvm_split_stacks(struct hs_jvm *jvm);
+
+/** After that: monitors, loader locks, class link and init, j.u.c. waits and holds. What
  * fails is a gap; only OOM is returned. */
 HS_MUST_CHECK struct hs_err *hs_jvm_collect_locks(struct hs_jvm *jvm);
 

@@ -30,6 +30,13 @@ enum hs_jthread_state {
 	HS_JSTATE_BLOCKED,
 };
 
+/** How oops lie in the stack that is being walked. */
+enum hs_stack_oops {
+	HS_STACK_OOPS_RAW,    /**< on a thread's stack: full, uncoloured by generational ZGC */
+	HS_STACK_OOPS_NARROW, /**< in a stack chunk that a collector has seen: compressed */
+	HS_STACK_OOPS_FIELD,  /**< the same without compressed oops: coloured as a field is */
+};
+
 /** One JavaThread. Oops are decoded (full, uncoloured) addresses. */
 struct hs_jthread {
 	hs_addr addr;        /**< JavaThread * */
@@ -37,6 +44,8 @@ struct hs_jthread {
 	uint32_t thread;     /**< index into the snapshot */
 	hs_addr thread_oop;  /**< java.lang.Thread; 0 if unreadable */
 	hs_addr vthread_oop; /**< mounted virtual thread, 0 if none */
+	uint32_t vthread;    /**< record of the virtual thread whose frames are on its stack, or
+	                        HS_NONE: see hs_jthread_runner() */
 	enum hs_jthread_state state;
 	bool in_transition; /**< the _trans variant of the state */
 	hs_addr stack_base; /**< highest address */
@@ -141,12 +150,17 @@ struct hs_jvm {
 	struct hs_jthread_index *jthread_index; /**< java_threads.c: by stack, oop, thread */
 	struct hs_lock_index *lock_index;       /**< monitors.c: built on first use, in the arena */
 	struct hs_stepper stepper;              /**< java_frames.c */
+	struct hs_vthread_table *vthreads;      /**< virtual_threads.c; NULL: before 21 */
+	enum hs_stack_oops stack_oops;          /**< while frames are walked */
+	bool in_chunk;                          /**< while the frames of a stack chunk are */
 };
 
 // ---- oop.c: objects. Addresses in, addresses out; nothing is trusted.
 
 /** Decode a heap oop read from an object field of 4 or 8 bytes at @p addr (narrow, coloured). */
 HS_MUST_CHECK struct hs_err *hs_oop_load(struct hs_jvm *jvm, hs_addr addr, hs_addr *ret);
+/** The same of @p bytes that were copied from there. */
+hs_addr hs_oop_decode(struct hs_jvm *jvm, const void *bytes);
 /** Decode a narrow oop value. 0 stays 0. */
 hs_addr hs_oop_decode_narrow(const struct hs_jvm *jvm, uint32_t narrow);
 /** Remove ZGC's colour from a 64-bit oop. Others: unchanged. */
@@ -286,7 +300,14 @@ int32_t hs_u5_next_signed(struct hs_u5 *stream);
 /** The JavaThread whose stack holds @p addr, or NULL. */
 const struct hs_jthread *hs_jthread_by_stack(const struct hs_jvm *jvm, hs_addr addr);
 const struct hs_jthread *hs_jthread_by_addr(const struct hs_jvm *jvm, hs_addr jthread);
+/** The JavaThread of a record; of a virtual thread its carrier, NULL when it is not mounted. */
 const struct hs_jthread *hs_jthread_by_index(const struct hs_jvm *jvm, uint32_t thread);
+/** What runs on a JavaThread: the record of its mounted virtual thread, or its own. What the VM
+ * notes of a JavaThread (a pending monitor, a system call) is a matter of that. */
+static inline uint32_t hs_jthread_runner(const struct hs_jthread *jthread)
+{
+	return jthread->vthread != HS_NONE ? jthread->vthread : jthread->thread;
+}
 /** Objects on the LockStack of a thread, outermost first. *count_ret ≤ 8 in known releases. */
 HS_MUST_CHECK struct hs_err *hs_jthread_lock_stack(struct hs_jvm *jvm,
                                                    const struct hs_jthread *jthread,

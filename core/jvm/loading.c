@@ -416,6 +416,7 @@ static struct hs_err *symbol_in_pool(struct hs_jvm *jvm, const uint64_t *words, 
 static struct hs_err *class_on_native_stack(struct hs_jvm *jvm, const struct hs_jthread *jthread,
                                             hs_addr loader, const char **ret)
 {
+	uint32_t thread = hs_jthread_runner(jthread);
 	const uint64_t *words = NULL;
 	struct hs_err *err;
 	size_t count = 0;
@@ -435,11 +436,11 @@ static struct hs_err *class_on_native_stack(struct hs_jvm *jvm, const struct hs_
 	if (klass)
 		err = symbol_in_pool(jvm, words, count, klass, loader, ret);
 	if (!err && !*ret)
-		*ret = class_of_frame(jvm, jthread->thread,
-		                      hs_java_top_frame(jvm, jthread->thread));
+		*ret = class_of_frame(jvm, thread,
+		                      hs_java_top_frame(jvm, thread));
 	if (err || *ret)
 		return err;
-	err = calling_class(jvm, jthread->thread, &klass);
+	err = calling_class(jvm, thread, &klass);
 	if (err || !klass)
 		return err;
 	return symbol_in_pool(jvm, words, count, klass, loader, ret);

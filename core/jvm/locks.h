@@ -44,7 +44,8 @@ enum hs_thread_status {
 /** Who holds the lock of an object. */
 struct hs_lock_owner {
 	bool is_locked;
-	const struct hs_jthread *thread; /**< NULL: not locked, or see unknown */
+	const struct hs_jthread *thread;  /**< NULL: not locked, or see vthread, unknown */
+	const struct hs_vthread *vthread; /**< the holder, when it is not mounted */
 	bool is_biased;      /**< biased to thread, which may hold it or not: its frames tell */
 	const char *unknown; /**< locked, thread is NULL: the owner in words, for a detail */
 	const char *read_from;
@@ -82,7 +83,8 @@ struct hs_monitor_ref {
 /** An entry of a LockStack. */
 struct hs_lock_stack_ref {
 	hs_addr object, slot;
-	const struct hs_jthread *thread;
+	const struct hs_jthread *thread; /**< NULL: in the stack chunk of vthread */
+	const struct hs_vthread *vthread;
 };
 
 struct hs_loader_ref {

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "core/jvm/locks.h"
+#include "core/jvm/virtual_threads.h"
 
 /** Lock bits of a mark word (markWord.hpp; markOop.hpp in 8 and 11). */
 enum mark_bits {
@@ -223,9 +224,47 @@ static struct hs_err *read_lock_stack(struct hs_jvm *jvm, const struct hs_jthrea
 		if (!ref)
 			return hs_err_oom();
 		*ref = (struct hs_lock_stack_ref){
-			objects[i], hs_jthread_lock_stack_slot(jvm, jthread, i), jthread};
+			objects[i], hs_jthread_lock_stack_slot(jvm, jthread, i), jthread, NULL};
 	}
 	return err;
+}
+
+/** 25+: a virtual thread takes its lock stack along when it leaves its carrier. */
+static struct hs_err *read_chunk_locks(struct hs_jvm *jvm, const struct hs_vthread *vthread)
+{
+	struct hs_lock_index *index = jvm->lock_index;
+	hs_addr objects[64], slots[64];
+	size_t count = 0;
+	struct hs_err *err;
+
+	err = hs_chunk_lock_stack(jvm, vthread->chunk, objects, slots,
+	                          sizeof(objects) / sizeof(*objects), &count);
+	for (size_t i = 0; !err && i < count; i++) {
+		struct hs_lock_stack_ref *ref = hs_vec_push(jvm->arena, &index->lock_stacks);
+
+		if (!ref)
+			return hs_err_oom();
+		*ref = (struct hs_lock_stack_ref){objects[i], slots[i], NULL, vthread};
+	}
+	return err;
+}
+
+static struct hs_err *read_all_chunk_locks(struct hs_jvm *jvm)
+{
+	struct hs_err *err;
+
+	if (!jvm->vthreads || !jvm->vthreads->layout.chunk_lock_stack_size)
+		return NULL;
+	hs_vec_each (vthread, &jvm->vthreads->items) {
+		if (vthread->is_mounted || !vthread->chunk ||
+		    vthread->state == HS_VSTATE_TERMINATED)
+			continue;
+		err = read_chunk_locks(jvm, vthread);
+		if (err && hs_err_code(err) == HS_ERR_OOM)
+			return err;
+		hs_err_free(err); // that its stack cannot be read is a gap already
+	}
+	return NULL;
 }
 
 static struct hs_err *read_lock_stacks(struct hs_jvm *jvm)
@@ -244,8 +283,9 @@ static struct hs_err *read_lock_stacks(struct hs_jvm *jvm)
 		if (err)
 			return err;
 	}
+	err = read_all_chunk_locks(jvm);
 	hs_vec_sort(&index->lock_stacks, compare_lock_stacks);
-	return NULL;
+	return err;
 }
 
 /** First entry of @p object in any LockStack, or NULL. */
@@ -289,6 +329,18 @@ static const struct hs_lock_stack_ref *find_by_monitor(struct hs_jvm *jvm, hs_ad
 	return NULL;
 }
 
+/** A virtual thread that is not mounted: it stays the holder while its state does. */
+static void owner_is_unmounted(struct hs_jvm *jvm, struct hs_lock_owner *owner,
+                               const struct hs_vthread *vthread, const char *what)
+{
+	owner->is_locked = true;
+	owner->vthread = vthread;
+	owner->words[2] = hs_word_at(jvm, hs_vthread_state_word(jvm, vthread), 4);
+	owner->read_from = hs_arena_printf(jvm->arena, "%s%s%s of the virtual thread #%" PRId64,
+	                                   owner->read_from ? owner->read_from : "",
+	                                   owner->read_from ? "; " : "", what, vthread->java_tid);
+}
+
 static struct hs_err *owner_by_lock_stack(struct hs_jvm *jvm, hs_addr object,
                                           struct hs_lock_owner *owner)
 {
@@ -301,9 +353,13 @@ static struct hs_err *owner_by_lock_stack(struct hs_jvm *jvm, hs_addr object,
 		ref = find_by_monitor(jvm, owner->monitor);
 	owner->is_locked = true;
 	if (!ref) {
-		// 21+: the object may lie on the lock stack of an unmounted virtual thread.
 		owner->unknown = "fast-locked, on no thread's lock stack: a virtual thread that "
-				 "is not mounted, or the lock was just released";
+				 "could not be found, or the lock was just released";
+		return NULL;
+	}
+	if (ref->vthread) {
+		owner_is_unmounted(jvm, owner, ref->vthread, "lock stack in its stack chunk");
+		owner->words[1] = hs_word_at(jvm, ref->slot, 8);
 		return NULL;
 	}
 	owner->thread = ref->thread;
@@ -388,8 +444,23 @@ static struct hs_err *owner_by_id(struct hs_jvm *jvm, hs_addr object, uint64_t r
 		owner_is(jvm, owner, jthread, "thread id");
 		return NULL;
 	}
+	const struct hs_vthread *vthread = hs_vthread_by_tid(jvm, (int64_t)raw);
+	if (vthread && !vthread->is_mounted) {
+		owner->read_from =
+			hs_arena_printf(jvm->arena, "ObjectMonitor 0x%" PRIx64, owner->monitor);
+		owner_is_unmounted(jvm, owner, vthread, "_owner = thread id");
+		return NULL;
+	}
+	// A carrier's own id is not in its JavaThread while it runs a virtual thread.
+	hs_vec_each (jthread, &jvm->jthreads) {
+		if (jthread->thread == HS_NONE ||
+		    (uint64_t)jvm->snapshot->threads.items[jthread->thread].java_tid != raw)
+			continue;
+		owner_is(jvm, owner, jthread, "thread id");
+		return NULL;
+	}
 	owner_unknown(jvm, owner,
-	              "a virtual thread that is not mounted, or a thread that has ended: id", raw);
+	              "a virtual thread that was not found, or a thread that has ended: id", raw);
 	return NULL;
 }
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "core/jvm/locks.h"
+#include "core/jvm/virtual_threads.h"
 
 // ---- small things
 
@@ -246,33 +247,73 @@ static uint32_t wait_frame(const struct hs_jvm *jvm, uint32_t thread, hs_addr ob
 	return hs_java_top_frame(jvm, thread);
 }
 
-/** "JavaThread 0x…, _current_pending_monitor = ObjectMonitor 0x…", and its word. */
-static void set_monitor_source(struct hs_jvm *jvm, const struct hs_jthread *jthread, bool pending,
+/** A thread that waits for a monitor, or in it. */
+struct monitor_wait {
+	const struct hs_jthread *jthread; /**< NULL: a virtual thread that is not mounted */
+	const struct hs_vthread *vthread;
+	uint32_t thread;
+	hs_addr monitor;
+	bool pending; /**< JavaThread::_current_pending_monitor, else the waiting one */
+	bool timed;
+};
+
+static void set_vthread_source(struct hs_jvm *jvm, const struct monitor_wait *wait,
                                struct hs_edge *edge)
 {
-	enum hs_field field = pending ? HS_F_thread_pending_monitor : HS_F_thread_waiting_monitor;
-	hs_addr monitor = pending ? jthread->pending_monitor : jthread->waiting_monitor;
+	const struct hs_vthread *vthread = wait->vthread;
 
+	edge->read_from = hs_arena_printf(jvm->arena,
+	                                  "java.lang.VirtualThread 0x%" PRIx64
+	                                  ", objectWaiter of ObjectMonitor 0x%" PRIx64,
+	                                  vthread->oop, wait->monitor);
+	edge->words[0] = hs_word_at(jvm, vthread->oop + jvm->vthreads->layout.waiter, 8);
+	edge->words[2] = hs_word_at(jvm, hs_vthread_state_word(jvm, vthread), 4);
+}
+
+/** "JavaThread 0x…, _current_pending_monitor = ObjectMonitor 0x…", and its word. */
+static void set_monitor_source(struct hs_jvm *jvm, const struct monitor_wait *wait,
+                               struct hs_edge *edge)
+{
+	enum hs_field field =
+		wait->pending ? HS_F_thread_pending_monitor : HS_F_thread_waiting_monitor;
+	const struct hs_jthread *jthread = wait->jthread;
+
+	if (!jthread) {
+		set_vthread_source(jvm, wait, edge);
+		return;
+	}
 	edge->read_from = hs_arena_printf(
 		jvm->arena, "JavaThread 0x%" PRIx64 ", %s = ObjectMonitor 0x%" PRIx64,
-		jthread->addr, pending ? "_current_pending_monitor" : "_current_waiting_monitor",
-		monitor);
-	edge->words[0] =
-		(struct hs_word){jthread->addr + hs_layout_offset(&jvm->layout, field), monitor, 8};
+		jthread->addr,
+		wait->pending ? "_current_pending_monitor" : "_current_waiting_monitor",
+		wait->monitor);
+	edge->words[0] = (struct hs_word){jthread->addr + hs_layout_offset(&jvm->layout, field),
+	                                  wait->monitor, 8};
+}
+
+/** The class that a wait for an init lock is about. */
+static const struct hs_pending_class *waited_class(struct hs_jvm *jvm,
+                                                   const struct monitor_wait *wait, hs_addr object,
+                                                   bool initializing, enum hs_certainty *certainty)
+{
+	*certainty = HS_READ;
+	// 26+: one that waits for a class need not stay on its carrier.
+	return wait->jthread ? hs_class_of_wait(jvm, wait->jthread, object, initializing, certainty)
+	                     : hs_class_of_init_lock(jvm, object);
 }
 
 /** Resource that a thread in monitor enter waits for. */
-static uint32_t entered_resource(struct hs_jvm *jvm, const struct hs_jthread *jthread,
+static uint32_t entered_resource(struct hs_jvm *jvm, const struct monitor_wait *wait,
                                  hs_addr object, enum hs_certainty *certainty)
 {
-	const struct hs_pending_class *class =
-		hs_class_of_wait(jvm, jthread, object, false, certainty);
+	const struct hs_pending_class *class = waited_class(jvm, wait, object, false, certainty);
 
 	if (!class)
 		return hs_monitor_resource(jvm, object);
 	// The initializing thread itself takes the init lock again to finish: an ordinary lock.
-	return class->init_thread == jthread->addr ? plain_monitor(jvm, object)
-	                                           : hs_class_resource(jvm, class);
+	return wait->jthread && class->init_thread == wait->jthread->addr
+	               ? plain_monitor(jvm, object)
+	               : hs_class_resource(jvm, class);
 }
 
 static int compare_to_lock_object(const void *key, const void *item)
@@ -302,41 +343,47 @@ static void set_monitor(struct hs_jvm *jvm, uint32_t resource, hs_addr monitor)
  * state transition where a safepoint holds the thread as long as it lasts (objectMonitor.cpp, 8 to
  * 25).
  */
-static bool owns_monitor(struct hs_jvm *jvm, const struct hs_jthread *jthread, hs_addr object,
-                         hs_addr monitor)
+static bool owns_monitor(struct hs_jvm *jvm, const struct monitor_wait *wait, hs_addr object)
 {
 	struct hs_lock_owner owner = {0};
-	struct hs_err *err = hs_lock_owner(jvm, object, monitor, &owner);
+	struct hs_err *err = hs_lock_owner(jvm, object, wait->monitor, &owner);
 
 	hs_err_free(err); // a gap when the holders are collected
-	return !err && owner.thread == jthread;
+	if (err)
+		return false;
+	return wait->jthread ? owner.thread == wait->jthread : owner.vthread == wait->vthread;
 }
 
-static struct hs_err *add_enter_wait(struct hs_jvm *jvm, const struct hs_jthread *jthread,
-                                     bool pending)
+static struct hs_err *wait_object(struct hs_jvm *jvm, const struct monitor_wait *wait, hs_addr *ret)
 {
-	hs_addr monitor = pending ? jthread->pending_monitor : jthread->waiting_monitor;
+	struct hs_err *err = hs_monitor_object(jvm, wait->monitor, ret);
+
+	if (!err && !*ret)
+		err = hs_err_new(HS_ERR_BAD_DATA, "ObjectMonitor 0x%" PRIx64 " has no object",
+		                 wait->monitor);
+	return err;
+}
+
+static struct hs_err *add_enter_wait(struct hs_jvm *jvm, const struct monitor_wait *wait)
+{
 	struct hs_err *err;
 	hs_addr object = 0;
 
-	err = hs_monitor_object(jvm, monitor, &object);
+	err = wait_object(jvm, wait, &object);
 	if (err)
 		return err;
-	if (!object)
-		return hs_err_new(HS_ERR_BAD_DATA, "ObjectMonitor 0x%" PRIx64 " has no object",
-		                  monitor);
-	if (owns_monitor(jvm, jthread, object, monitor))
+	if (owns_monitor(jvm, wait, object))
 		return NULL;
 	struct hs_edge edge = {
-		.thread = jthread->thread,
-		.frame = wait_frame(jvm, jthread->thread, object),
+		.thread = wait->thread,
+		.frame = wait_frame(jvm, wait->thread, object),
 	};
-	edge.resource = entered_resource(jvm, jthread, object, &edge.certainty);
+	edge.resource = entered_resource(jvm, wait, object, &edge.certainty);
 	if (edge.resource == HS_NONE)
 		return hs_err_oom();
-	set_monitor(jvm, edge.resource, monitor);
+	set_monitor(jvm, edge.resource, wait->monitor);
 	hs_set_class_wait_state(jvm, edge.thread, edge.resource);
-	set_monitor_source(jvm, jthread, pending, &edge);
+	set_monitor_source(jvm, wait, &edge);
 	hs_snapshot_add_wait(jvm->snapshot, &edge);
 	return NULL;
 }
@@ -364,7 +411,7 @@ static void add_join(struct hs_jvm *jvm, const struct hs_jthread *joined, hs_add
 {
 	struct hs_resource *resource = hs_snapshot_resource(jvm->snapshot, wait->resource);
 	struct hs_edge hold = {
-		.thread = joined->thread,
+		.thread = hs_thread_of_object(jvm, object),
 		.resource = wait->resource,
 		.frame = HS_NONE,
 		.certainty = HS_READ,
@@ -379,7 +426,7 @@ static void add_join(struct hs_jvm *jvm, const struct hs_jthread *joined, hs_add
 }
 
 /** Object.wait(): nobody holds a notify() that is still to come, but a thread to be joined. */
-static struct hs_err *add_notify_wait(struct hs_jvm *jvm, const struct hs_jthread *jthread,
+static struct hs_err *add_notify_wait(struct hs_jvm *jvm, const struct monitor_wait *wait,
                                       hs_addr object)
 {
 	const struct hs_klass *klass;
@@ -390,12 +437,12 @@ static struct hs_err *add_notify_wait(struct hs_jvm *jvm, const struct hs_jthrea
 	if (err)
 		return err;
 	struct hs_edge edge = {
-		.thread = jthread->thread,
+		.thread = wait->thread,
 		.resource =
 			hs_snapshot_resource_for(jvm->snapshot, HS_RES_JUC_SYNC, object, &is_new),
-		.frame = wait_frame(jvm, jthread->thread, object),
+		.frame = wait_frame(jvm, wait->thread, object),
 		.certainty = HS_READ,
-		.timed = jthread->thread_status & HS_STATUS_TIMED,
+		.timed = wait->timed,
 	};
 	if (edge.resource == HS_NONE)
 		return hs_err_oom();
@@ -404,55 +451,96 @@ static struct hs_err *add_notify_wait(struct hs_jvm *jvm, const struct hs_jthrea
 	if (is_new)
 		resource->label = hs_arena_printf(jvm->arena, "a notify() on the %s @%" PRIx64,
 		                                  klass->external_name, object);
-	set_monitor_source(jvm, jthread, false, &edge);
+	set_monitor_source(jvm, wait, &edge);
 	const struct hs_jthread *joined = hs_jthread_of_object(jvm, object);
 	if (joined && joined->thread != HS_NONE &&
-	    runs_method(jvm, jthread->thread, "java.lang.Thread", "join"))
+	    runs_method(jvm, wait->thread, "java.lang.Thread", "join"))
 		add_join(jvm, joined, object, &edge);
 	hs_snapshot_add_wait(jvm->snapshot, &edge);
 	return NULL;
 }
 
 /** The VM waits in an init lock until the initialization that another thread runs is over. */
-static void add_init_wait(struct hs_jvm *jvm, const struct hs_jthread *jthread,
+static void add_init_wait(struct hs_jvm *jvm, const struct monitor_wait *wait,
                           const struct hs_pending_class *class, enum hs_certainty certainty)
 {
 	struct hs_edge edge = {
-		.thread = jthread->thread,
+		.thread = wait->thread,
 		.resource = hs_class_resource(jvm, class),
-		.frame = hs_java_top_frame(jvm, jthread->thread),
+		.frame = hs_java_top_frame(jvm, wait->thread),
 		.certainty = certainty,
 	};
 
 	if (edge.resource == HS_NONE)
 		return;
 	hs_set_class_wait_state(jvm, edge.thread, edge.resource);
-	set_monitor_source(jvm, jthread, false, &edge);
+	set_monitor_source(jvm, wait, &edge);
 	edge.words[1] = hs_word_at(
 		jvm, class->klass + hs_layout_offset(&jvm->layout, HS_F_klass_init_thread), 8);
 	hs_snapshot_add_wait(jvm->snapshot, &edge);
 }
 
-static struct hs_err *add_waiting(struct hs_jvm *jvm, const struct hs_jthread *jthread)
+static struct hs_err *add_waiting(struct hs_jvm *jvm, const struct monitor_wait *wait)
 {
+	enum hs_certainty certainty;
 	struct hs_err *err;
 	hs_addr object = 0;
 
-	// Notified, and now in line to take the monitor again.
-	if (jthread->thread_status & HS_STATUS_BLOCKED)
-		return add_enter_wait(jvm, jthread, false);
-	err = hs_monitor_object(jvm, jthread->waiting_monitor, &object);
+	err = wait_object(jvm, wait, &object);
 	if (err)
 		return err;
-	if (!object)
-		return hs_err_new(HS_ERR_BAD_DATA, "ObjectMonitor 0x%" PRIx64 " has no object",
-		                  jthread->waiting_monitor);
-	enum hs_certainty certainty;
-	const struct hs_pending_class *class =
-		hs_class_of_wait(jvm, jthread, object, true, &certainty);
+	const struct hs_pending_class *class = waited_class(jvm, wait, object, true, &certainty);
 	if (!class)
-		return add_notify_wait(jvm, jthread, object);
-	add_init_wait(jvm, jthread, class, certainty);
+		return add_notify_wait(jvm, wait, object);
+	add_init_wait(jvm, wait, class, certainty);
+	return NULL;
+}
+
+static struct hs_err *add_jthread_wait(struct hs_jvm *jvm, const struct hs_jthread *jthread)
+{
+	struct monitor_wait wait = {
+		.jthread = jthread,
+		.thread = hs_jthread_runner(jthread),
+		.monitor = jthread->pending_monitor,
+		.pending = jthread->pending_monitor != 0,
+		.timed = jthread->thread_status & HS_STATUS_TIMED,
+	};
+
+	if (wait.pending)
+		return add_enter_wait(jvm, &wait);
+	if (!jthread->waiting_monitor)
+		return NULL;
+	wait.monitor = jthread->waiting_monitor;
+	// Notified, and now in line to take the monitor again.
+	return jthread->thread_status & HS_STATUS_BLOCKED ? add_enter_wait(jvm, &wait)
+	                                                  : add_waiting(jvm, &wait);
+}
+
+/** 24+: those that wait for a monitor without a carrier. */
+static struct hs_err *collect_vthread_waits(struct hs_jvm *jvm)
+{
+	struct hs_err *err;
+
+	if (!jvm->vthreads)
+		return NULL;
+	hs_vec_each (vthread, &jvm->vthreads->items) {
+		struct monitor_wait wait = {
+			.vthread = vthread,
+			.thread = vthread->thread,
+			.monitor = vthread->monitor,
+			.timed = vthread->state == HS_VSTATE_TIMED_WAIT,
+		};
+
+		if (!vthread->monitor || vthread->is_mounted)
+			continue;
+		err = vthread->state == HS_VSTATE_BLOCKED ? add_enter_wait(jvm, &wait)
+		                                          : add_waiting(jvm, &wait);
+		hs_jvm_blind(jvm, err);
+		err = hs_jvm_gap(jvm, err, "what this virtual thread waits for",
+		                 "monitor of the virtual thread #%" PRId64, vthread->java_tid);
+		if (err)
+			return err;
+	}
 	return NULL;
 }
 
@@ -461,20 +549,16 @@ static struct hs_err *collect_waits(struct hs_jvm *jvm)
 	struct hs_err *err;
 
 	hs_vec_each (jthread, &jvm->jthreads) {
-		err = NULL;
 		if (jthread->thread == HS_NONE)
 			continue;
-		if (jthread->pending_monitor)
-			err = add_enter_wait(jvm, jthread, true);
-		else if (jthread->waiting_monitor)
-			err = add_waiting(jvm, jthread);
+		err = add_jthread_wait(jvm, jthread);
 		hs_jvm_blind(jvm, err);
 		err = hs_jvm_gap(jvm, err, "what this thread waits for", "monitor of \"%s\"",
 		                 hs_jthread_name(jvm, jthread));
 		if (err)
 			return err;
 	}
-	return NULL;
+	return collect_vthread_waits(jvm);
 }
 
 // ---- holds
@@ -493,6 +577,24 @@ static uint32_t locked_frame(const struct hs_jvm *jvm, uint32_t thread, hs_addr 
 	return found;
 }
 
+/** Which record of @p jthread holds the lock of @p object: what runs on it, or, when only frames of
+ * the carrier itself show it, that. *frame_ret: where it was taken, HS_NONE when not known. */
+static uint32_t lock_holder(const struct hs_jvm *jvm, const struct hs_jthread *jthread,
+                            hs_addr object, uint32_t *frame_ret)
+{
+	uint32_t runner = hs_jthread_runner(jthread);
+	uint32_t frame;
+
+	*frame_ret = locked_frame(jvm, runner, object);
+	if (runner == jthread->thread || *frame_ret != HS_NONE)
+		return runner;
+	frame = locked_frame(jvm, jthread->thread, object);
+	if (frame == HS_NONE)
+		return runner;
+	*frame_ret = frame;
+	return jthread->thread;
+}
+
 static struct hs_err *add_hold(struct hs_jvm *jvm, const struct hs_lock_object *lock)
 {
 	struct hs_snapshot *snapshot = jvm->snapshot;
@@ -509,22 +611,27 @@ static struct hs_err *add_hold(struct hs_jvm *jvm, const struct hs_lock_object *
 	// moment.
 	if (owner.unknown && lock->monitor && snapshot->info.kind != HS_TARGET_LIVE)
 		return hs_err_new(HS_ERR_BAD_DATA, "%s", owner.unknown);
-	if (!owner.thread)
+	if (!owner.thread && !owner.vthread)
 		return NULL;
-	resource->owner_tid = owner.thread->tid;
-	if (owner.thread->thread == HS_NONE) {
+	if (owner.thread)
+		resource->owner_tid = owner.thread->tid;
+	if (owner.thread && owner.thread->thread == HS_NONE) {
 		hs_snapshot_detail(snapshot, lock->resource, "owner",
 		                   "JavaThread 0x%" PRIx64 ", tid %d, which is gone",
 		                   owner.thread->addr, (int)owner.thread->tid);
 		return NULL;
 	}
 	struct hs_edge edge = {
-		.thread = owner.thread->thread,
 		.resource = lock->resource,
-		.frame = locked_frame(jvm, owner.thread->thread, lock->object),
 		.certainty = HS_READ,
 		.read_from = owner.read_from,
 	};
+	if (owner.thread) {
+		edge.thread = lock_holder(jvm, owner.thread, lock->object, &edge.frame);
+	} else {
+		edge.thread = owner.vthread->thread;
+		edge.frame = locked_frame(jvm, edge.thread, lock->object);
+	}
 	if (owner.is_biased && edge.frame == HS_NONE)
 		return NULL;
 	if (resource->kind == HS_RES_CLASS_LINK)

@@ -93,21 +93,28 @@ hs_addr hs_oop_resolve(struct hs_jvm *jvm, hs_addr oop)
 	return mark & ~(uint64_t)MARK_FORWARD_MASK;
 }
 
-struct hs_err *hs_oop_load(struct hs_jvm *jvm, hs_addr addr, hs_addr *ret)
+hs_addr hs_oop_decode(struct hs_jvm *jvm, const void *bytes)
 {
-	struct hs_err *err;
 	uint32_t narrow;
 	uint64_t wide;
 
 	if (jvm->compressed_oops) {
-		err = hs_target_read_u32(jvm->target, addr, &narrow);
-		if (!err)
-			*ret = hs_oop_resolve(jvm, hs_oop_decode_narrow(jvm, narrow));
-		return err;
+		memcpy(&narrow, bytes, sizeof(narrow));
+		return hs_oop_resolve(jvm, hs_oop_decode_narrow(jvm, narrow));
 	}
-	err = hs_target_read_u64(jvm->target, addr, &wide);
+	memcpy(&wide, bytes, sizeof(wide));
+	return hs_oop_resolve(jvm, hs_oop_uncolor(jvm, wide));
+}
+
+struct hs_err *hs_oop_load(struct hs_jvm *jvm, hs_addr addr, hs_addr *ret)
+{
+	uint8_t bytes[sizeof(uint64_t)];
+	struct hs_err *err =
+		hs_target_read(jvm->target, addr, bytes,
+	                       jvm->compressed_oops ? sizeof(uint32_t) : sizeof(uint64_t));
+
 	if (!err)
-		*ret = hs_oop_resolve(jvm, hs_oop_uncolor(jvm, wide));
+		*ret = hs_oop_decode(jvm, bytes);
 	return err;
 }
 

@@ -129,6 +129,12 @@ static uint32_t thread_by_tid(const struct lock_wait *wait, pid_t tid)
 	return tid ? hs_snapshot_thread_by_tid(wait->collector->snapshot, tid) : (uint32_t)HS_NONE;
 }
 
+/** What holds the locks of a kernel thread: the virtual thread on it, if there is one. */
+static uint32_t runner_of(const struct lock_wait *wait, uint32_t thread)
+{
+	return hs_snapshot_runner(wait->collector->snapshot, thread);
+}
+
 static uint32_t thread_by_pthread(const struct lock_wait *wait, hs_addr pthread)
 {
 	const struct hs_snapshot *snapshot = wait->collector->snapshot;
@@ -223,7 +229,7 @@ static void add_mutex(const struct lock_wait *wait, const struct hs_sync_mutex *
 		describe_mutex(wait, resource, mutex);
 	hs_snapshot_resource(wait->collector->snapshot, resource)->owner_tid = owner;
 	add_wait(wait, resource, certainty, false);
-	add_hold(wait, resource, thread_by_tid(wait, owner), certainty, word,
+	add_hold(wait, resource, runner_of(wait, thread_by_tid(wait, owner)), certainty, word,
 	         word.addr == mutex->address ? "pthread_mutex_t, __lock"
 	                                     : "pthread_mutex_t, __owner");
 }
@@ -286,8 +292,8 @@ static void add_rwlock(const struct lock_wait *wait, const struct hs_sync_rwlock
 	hs_snapshot_resource(wait->collector->snapshot, resource)->owner_tid =
 		(pid_t)rwlock->writer;
 	add_wait(wait, resource, certainty, wait->site.call == HS_SYNC_RDLOCK);
-	add_hold(wait, resource, thread_by_tid(wait, (pid_t)rwlock->writer), certainty,
-	         (struct hs_word){rwlock->writer_word, rwlock->writer, 4},
+	add_hold(wait, resource, runner_of(wait, thread_by_tid(wait, (pid_t)rwlock->writer)),
+	         certainty, (struct hs_word){rwlock->writer_word, rwlock->writer, 4},
 	         "pthread_rwlock_t, __cur_writer");
 }
 
@@ -365,7 +371,7 @@ static void resolve_libc_lock(const struct lock_wait *wait, enum hs_certainty ce
 	bool is_new;
 	struct hs_libc_lock lock = hs_libc_lock_describe(wait->collector->native, wait->futex.word,
 	                                                 wait->site.api_function);
-	uint32_t holder = thread_by_pthread(wait, lock.owner);
+	uint32_t holder = runner_of(wait, thread_by_pthread(wait, lock.owner));
 	uint32_t resource = resource_for(wait, HS_RES_PTHREAD_MUTEX, wait->futex.word, &is_new);
 
 	if (resource == HS_NONE)
@@ -565,7 +571,10 @@ static void collect_one(struct lock_collector *collector, const struct hs_lwp *l
 {
 	struct lock_wait wait = {
 		.collector = collector,
-		.thread = hs_snapshot_thread_by_tid(collector->snapshot, lwp->tid),
+		// On its stack a virtual thread may run: what it waits for, that waits for.
+		.thread = hs_snapshot_runner(
+			collector->snapshot,
+			hs_snapshot_thread_by_tid(collector->snapshot, lwp->tid)),
 	};
 
 	if (wait.thread == HS_NONE)

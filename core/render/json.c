@@ -255,6 +255,7 @@ static json_t *thread(struct writer *w, uint32_t index)
 	json_object_set_new(ret, "syscall", text(w, t->syscall));
 	json_object_set_new(ret, "cpu_ms", t->cpu_ms >= 0 ? json_integer(t->cpu_ms) : json_null());
 	json_object_set_new(ret, "carrier", thread_ref(t->carrier));
+	json_object_set_new(ret, "pinned", text(w, t->pinned));
 	json_object_set_new(ret, "waits_for", resource_ref(wait ? wait->resource : HS_NONE));
 	json_object_set_new(ret, "holds", holds);
 	json_object_set_new(ret, "frames", frames);

@@ -6,6 +6,7 @@
  */
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <wchar.h>
@@ -149,6 +150,11 @@ static void thread_line(const struct hs_text *text, uint32_t thread)
 	        hs_text_style(text, HS_TEXT_PLAIN));
 	if (t->tid && t->name && *t->name)
 		fprintf(text->out, " tid %d", t->tid);
+	if (t->kind == HS_THREAD_VIRTUAL && t->name && *t->name)
+		fprintf(text->out, " virtual thread #%" PRId64, t->java_tid);
+	if (t->carrier != HS_NONE)
+		fprintf(text->out, " on carrier %s",
+		        hs_words_thread(text->arena, text->snapshot, t->carrier));
 	if (t->host_tid && t->host_tid != t->tid)
 		fprintf(text->out, " (%d on the host)", t->host_tid);
 	fputc('\n', text->out);

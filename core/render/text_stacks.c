@@ -139,10 +139,20 @@ static void thread_header(const struct hs_text *text, uint32_t index)
 		fprintf(text->out, " tid %d", t->tid);
 	if (t->host_tid && t->host_tid != t->tid)
 		fprintf(text->out, " (%d on the host)", t->host_tid);
-	if (t->java_tid)
+	if (t->kind == HS_THREAD_VIRTUAL)
+		fprintf(text->out, "%s", t->name && *t->name ? " virtual" : "");
+	if (t->java_tid && (t->kind != HS_THREAD_VIRTUAL || (t->name && *t->name)))
 		fprintf(text->out, " java #%" PRId64, t->java_tid);
 	fprintf(text->out, " · %s",
 	        hs_words_safe(text->arena, t->java_state ? t->java_state : t->state));
+	if (t->carrier != HS_NONE)
+		fprintf(text->out, " · on carrier %s",
+		        hs_words_thread(text->arena, text->snapshot, t->carrier));
+	if (t->pinned)
+		fprintf(text->out, " · pinned: %s", hs_words_safe(text->arena, t->pinned));
+	if (t->mounted != HS_NONE)
+		fprintf(text->out, " · carries %s",
+		        hs_words_thread(text->arena, text->snapshot, t->mounted));
 	if (t->syscall)
 		fprintf(text->out, " · %s", hs_words_safe(text->arena, t->syscall));
 	if (t->start_routine)
@@ -157,7 +167,9 @@ static void print_frames(const struct hs_text *text, const struct hs_thread *t)
 {
 	for (uint32_t i = 0; i < t->num_frames; i++)
 		frame_line(text, i, &t->frames[i]);
-	if (!t->num_frames)
+	if (!t->num_frames && t->kind == HS_THREAD_VIRTUAL && !t->frames_cut)
+		fputs("    (no frames)\n", text->out);
+	else if (!t->num_frames)
 		fputs("    (no frames: see below what could not be read)\n", text->out);
 	else if (t->frames_cut)
 		fputs("    … (the walk ended here: see below)\n", text->out);
