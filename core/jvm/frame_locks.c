@@ -11,14 +11,19 @@ enum {
 	BLOCKED_ON_MONITOR_ENTER = 0x400, /**< java.lang.Thread.threadStatus (jvmti.h) */
 };
 
+hs_addr hs_root_oop(const struct hs_jvm *jvm, uint64_t word)
+{
+	// Generational ZGC keeps oops uncoloured on stacks (zBarrier.hpp, 21+).
+	return jvm->zgc_generational ? word : hs_oop_uncolor(jvm, word);
+}
+
 hs_addr hs_stack_oop(const struct hs_jvm *jvm, uint64_t word)
 {
 	if (jvm->stack_oops == HS_STACK_OOPS_NARROW)
 		return hs_oop_decode_narrow(jvm, (uint32_t)word);
 	if (jvm->stack_oops == HS_STACK_OOPS_FIELD)
 		return hs_oop_uncolor(jvm, word);
-	// Generational ZGC keeps oops uncoloured on stacks (zBarrier.hpp, 21+).
-	return jvm->zgc_generational ? word : hs_oop_uncolor(jvm, word);
+	return hs_root_oop(jvm, word);
 }
 
 /** What the owner of a stack waits for: a JavaThread, or a virtual thread that is not mounted. */

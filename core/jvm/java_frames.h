@@ -117,7 +117,11 @@ HS_MUST_CHECK struct hs_err *hs_mirror_class_name(struct hs_jvm *jvm, hs_addr mi
 void hs_frame_add_class_wait(struct hs_jvm *jvm, uint32_t thread, uint32_t frame,
                              uint32_t resource);
 
-/** Decode an oop that a thread keeps on its stack, or in a register. */
+/** Decode a full oop that the VM or compiled code keeps outside of the heap. */
+hs_addr hs_root_oop(const struct hs_jvm *jvm, uint64_t word);
+
+/** Decode an oop that a thread keeps on its stack, or in a register, or in its stack chunk while
+ * that is walked (jvm->stack_oops). */
 hs_addr hs_stack_oop(const struct hs_jvm *jvm, uint64_t word);
 
 // ---- frame_locals.c

@@ -436,8 +436,7 @@ static struct hs_err *class_on_native_stack(struct hs_jvm *jvm, const struct hs_
 	if (klass)
 		err = symbol_in_pool(jvm, words, count, klass, loader, ret);
 	if (!err && !*ret)
-		*ret = class_of_frame(jvm, thread,
-		                      hs_java_top_frame(jvm, thread));
+		*ret = class_of_frame(jvm, thread, hs_java_top_frame(jvm, thread));
 	if (err || *ret)
 		return err;
 	err = calling_class(jvm, thread, &klass);

@@ -405,23 +405,25 @@ static bool runs_method(const struct hs_jvm *jvm, uint32_t thread, const char *c
 	return false;
 }
 
-/** Thread.join() waits in the Thread object; the thread that ends notifies it. */
-static void add_join(struct hs_jvm *jvm, const struct hs_jthread *joined, hs_addr object,
-                     struct hs_edge *wait)
+/** Thread.join() waits in the Thread object (of virtual threads: 27+); the thread that ends
+ * notifies it. */
+static void add_join(struct hs_jvm *jvm, uint32_t joined, hs_addr object, struct hs_edge *wait)
 {
 	struct hs_resource *resource = hs_snapshot_resource(jvm->snapshot, wait->resource);
+	const struct hs_thread *thread = &jvm->snapshot->threads.items[joined];
+	bool is_virtual = thread->kind == HS_THREAD_VIRTUAL;
 	struct hs_edge hold = {
-		.thread = hs_thread_of_object(jvm, object),
+		.thread = joined,
 		.resource = wait->resource,
 		.frame = HS_NONE,
 		.certainty = HS_READ,
 	};
 
-	resource->label = hs_arena_printf(jvm->arena, "the end of thread \"%s\"",
-	                                  hs_jthread_name(jvm, joined));
-	hold.read_from = hs_arena_printf(
-		jvm->arena, "java.lang.Thread 0x%" PRIx64 " belongs to JavaThread 0x%" PRIx64,
-		object, joined->addr);
+	resource->label = hs_arena_printf(jvm->arena, "the end of %sthread \"%s\"",
+	                                  is_virtual ? "the virtual " : "",
+	                                  thread->name ? thread->name : "?");
+	hold.read_from = hs_arena_printf(jvm->arena, "java.lang.Thread 0x%" PRIx64 " is \"%s\"",
+	                                 object, thread->name ? thread->name : "?");
 	hs_snapshot_add_hold(jvm->snapshot, &hold);
 }
 
@@ -452,9 +454,8 @@ static struct hs_err *add_notify_wait(struct hs_jvm *jvm, const struct monitor_w
 		resource->label = hs_arena_printf(jvm->arena, "a notify() on the %s @%" PRIx64,
 		                                  klass->external_name, object);
 	set_monitor_source(jvm, wait, &edge);
-	const struct hs_jthread *joined = hs_jthread_of_object(jvm, object);
-	if (joined && joined->thread != HS_NONE &&
-	    runs_method(jvm, wait->thread, "java.lang.Thread", "join"))
+	uint32_t joined = hs_thread_of_object(jvm, object);
+	if (joined != HS_NONE && runs_method(jvm, wait->thread, "java.lang.Thread", "join"))
 		add_join(jvm, joined, object, &edge);
 	hs_snapshot_add_wait(jvm->snapshot, &edge);
 	return NULL;

@@ -334,7 +334,7 @@ struct hs_err *hs_nmethod_oop(struct hs_jvm *jvm, const struct hs_nmethod *nm, u
 	if (err)
 		return err;
 	// Uncoloured under generational ZGC, as on stacks (zUncoloredRoot.hpp, 21+).
-	*ret = hs_stack_oop(jvm, oop);
+	*ret = hs_root_oop(jvm, oop);
 	return NULL;
 }
 
