@@ -232,12 +232,13 @@ struct hs_err *hs_chunk_lock_stack(struct hs_jvm *jvm, hs_addr addr, hs_addr *ob
 	err = hs_target_read(jvm->target, chunk.stack, objects, count * WORD);
 	if (err)
 		return err;
+	enum hs_stack_oops before = jvm->stack_oops; // a stack may be being walked
 	jvm->stack_oops = oops_of(jvm, &chunk);
 	for (size_t i = 0; i < count; i++) {
 		slots[i] = chunk.stack + i * WORD;
 		objects[i] = hs_oop_resolve(jvm, hs_stack_oop(jvm, objects[i]));
 	}
-	jvm->stack_oops = HS_STACK_OOPS_RAW;
+	jvm->stack_oops = before;
 	*count_ret = count;
 	return NULL;
 }
