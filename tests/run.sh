@@ -8,7 +8,7 @@
 #   HS_SANITIZE    for example address,undefined
 #   HS_SKIP_JDK    1: no JVM tests, no JDKs fetched
 #   HS_JDKS        only these, for example "17 25"
-#   HS_FULL        1: all tests also on the JDKs that run only a few (8, 11, 26, 27, 28)
+#   HS_FULL        1: all tests also on the JDKs that run only a few (harness.py, SHORT_JDKS)
 #   HS_BUILD_DIR   default build/release, with sanitizers build/sanitize
 #   HS_CTEST       more options for ctest, as words
 #   CC             the compiler, when the build directory is new

