@@ -225,17 +225,33 @@ struct hs_err *hs_java_frame_local_oop(struct hs_jvm *jvm, uint32_t thread, uint
 
 // ---- all slots
 
+/** Where a register was saved; 0: nowhere. */
+static hs_addr saved_at(const struct hs_saved_registers *saved, uint32_t vm_reg)
+{
+	for (size_t i = 0; i < saved->count; i++) {
+		if (saved->items[i].vm_reg == vm_reg)
+			return saved->items[i].addr;
+	}
+	return 0;
+}
+
 /** Word that a compiled frame keeps on its stack or in a register. HS_ERR_ABSENT: nobody saved it.
  */
 static struct hs_err *read_word(struct hs_jvm *jvm, const struct hs_scope_value *value,
-                                const struct hs_regs *regs, uint64_t *ret)
+                                const struct hs_regs *regs, const struct hs_saved_registers *saved,
+                                uint64_t *ret)
 {
 	struct hs_err *err;
 	hs_addr addr = regs->value[HS_REG_SP] + value->where;
 	uint32_t half;
 
-	if (value->kind == HS_SCOPE_REGISTER)
-		return get_register(regs, value->where, false, ret) ? NULL : hs_err_absent();
+	if (value->kind == HS_SCOPE_REGISTER) {
+		if (get_register(regs, value->where, false, ret))
+			return NULL;
+		addr = saved_at(saved, value->where);
+		if (!addr)
+			return hs_err_absent();
+	}
 	if (value->content != HS_CONTENT_INT && value->content != HS_CONTENT_NARROW_OOP)
 		return hs_target_read_u64(jvm->target, addr, ret);
 	err = hs_target_read_u32(jvm->target, addr, &half);
@@ -264,7 +280,8 @@ static struct hs_slot typed_slot(const struct hs_jvm *jvm, enum hs_scope_content
 }
 
 static struct hs_err *compiled_slot(struct hs_jvm *jvm, const struct hs_scope_value *value,
-                                    const struct hs_regs *regs, struct hs_slot *ret)
+                                    const struct hs_regs *regs,
+                                    const struct hs_saved_registers *saved, struct hs_slot *ret)
 {
 	struct hs_err *err;
 	uint64_t word = 0;
@@ -292,12 +309,25 @@ static struct hs_err *compiled_slot(struct hs_jvm *jvm, const struct hs_scope_va
 	case HS_SCOPE_REGISTER:
 		break;
 	}
-	err = read_word(jvm, value, regs, &word);
+	err = read_word(jvm, value, regs, saved, &word);
 	if (hs_err_catch(&err, HS_ERR_ABSENT))
 		return NULL;
 	if (!err)
 		*ret = typed_slot(jvm, value->content, word);
 	return err;
+}
+
+/** Registers that the stub below the frame's activation has saved. */
+static struct hs_err *read_saved(struct hs_jvm *jvm, const struct hs_thread *thread, uint32_t index,
+                                 struct hs_saved_registers *ret)
+{
+	uint32_t first = index - (uint32_t)scope_index(thread->frames, index);
+
+	ret->count = 0;
+	if (!first || thread->frames[first - 1].location->kind != HS_FRAME_STUB)
+		return NULL;
+	return hs_saved_registers_read(jvm, &thread->frames[first - 1], thread->frames[first].sp,
+	                               ret);
 }
 
 static struct hs_err *compiled_slots(struct hs_jvm *jvm, const struct hs_thread *thread,
@@ -314,6 +344,9 @@ static struct hs_err *compiled_slots(struct hs_jvm *jvm, const struct hs_thread 
 	err = find_compiled(jvm, thread, index, &frame);
 	if (err)
 		return err;
+	err = read_saved(jvm, thread, index, &ret->saved);
+	if (err)
+		return err;
 	err = hs_scope_locals(jvm, frame.site, frame.scope, ret->values, HS_MAX_LOCALS + 1, &count);
 	if (err)
 		return err;
@@ -321,7 +354,7 @@ static struct hs_err *compiled_slots(struct hs_jvm *jvm, const struct hs_thread 
 	ret->is_cut = count > HS_MAX_LOCALS;
 	ret->count = ret->is_cut ? (size_t)HS_MAX_LOCALS : count;
 	for (size_t i = 0; i < ret->count; i++) {
-		err = compiled_slot(jvm, &ret->values[i], &frame.regs, &ret->items[i]);
+		err = compiled_slot(jvm, &ret->values[i], &frame.regs, &ret->saved, &ret->items[i]);
 		if (err)
 			return err;
 	}

@@ -190,6 +190,7 @@ static struct hs_err *add_argument(struct collector *c, unsigned slot, const cha
                                    unsigned number, const char *descriptor)
 {
 	struct hs_arena *arena = c->jvm->arena;
+	struct hs_err *err;
 	bool any;
 	const struct hs_variable *variable = find_variable(c, slot, &any);
 
@@ -205,7 +206,11 @@ static struct hs_err *add_argument(struct collector *c, unsigned slot, const cha
 	                       : hs_arena_printf(arena, "arg%u", number);
 	if (!local->name)
 		return hs_err_oom();
-	return set_typed(c, local, variable ? variable->descriptor : descriptor, slot);
+	err = set_typed(c, local, variable ? variable->descriptor : descriptor, slot);
+	// The descriptor of a hidden class is not its name.
+	if (!err && name)
+		local->type = c->slots.method->holder->external_name;
+	return err;
 }
 
 /** The receiver and the parameters. *slots_ret: how many slots they take. */

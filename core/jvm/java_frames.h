@@ -151,6 +151,33 @@ HS_MUST_CHECK struct hs_err *hs_frame_fp_put(struct hs_jvm *jvm, hs_addr sp,
 HS_MUST_CHECK struct hs_err *hs_compiled_pc(struct hs_jvm *jvm, const struct hs_nmethod *nm,
                                             hs_addr pc, hs_addr sp, hs_addr *ret);
 
+// ---- oop_map.c
+
+enum {
+	HS_MAX_SAVED_REGISTERS = 256
+};
+
+/** A register that a stub has saved, by its VMReg number. */
+struct hs_saved_register {
+	uint32_t vm_reg;
+	hs_addr addr;
+};
+
+struct hs_saved_registers {
+	struct hs_saved_register items[HS_MAX_SAVED_REGISTERS];
+	size_t count;
+};
+
+/**
+ * Registers of a caller with stack pointer @p caller_sp, as the frame below it, @p stub, has saved
+ * them. @return Only out-of-memory: none is found when there is no map.
+ */
+HS_MUST_CHECK struct hs_err *hs_saved_registers_read(struct hs_jvm *jvm,
+                                                     const struct hs_frame *stub, hs_addr caller_sp,
+                                                     struct hs_saved_registers *ret);
+
+// ---- frame_locals.c
+
 /** How much is known of the type of a slot's bits. */
 enum hs_slot_kind {
 	HS_SLOT_UNKNOWN, /**< in a register that nobody saved, one of several objects… */
@@ -175,6 +202,7 @@ struct hs_frame_slots {
 	size_t count;
 	bool is_cut;                                     /**< there are more than HS_MAX_LOCALS */
 	struct hs_scope_value values[HS_MAX_LOCALS + 1]; /**< scratch */
+	struct hs_saved_registers saved;                 /**< scratch */
 };
 
 /**

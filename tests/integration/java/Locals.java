@@ -11,6 +11,7 @@ public final class Locals {
   static final CountDownLatch inside = new CountDownLatch(1);
   static final int IN_NUMBERS = 1;
   static final int IN_OBJECTS = 2;
+  static final int IN_LOCKED = 3;
   static volatile boolean stop;
   static volatile int blockAt;
   static int unused;
@@ -99,6 +100,16 @@ public final class Locals {
         + lock.hashCode();
   }
 
+  /** Blocked on a monitor: C1 keeps values in registers, which only its stub has saved. */
+  static double locked(int a, long b, double d, float f, String name, Object monitor) {
+    int twice = a * 2;
+    double sum = d + f;
+    synchronized (monitor) {
+      unused++;
+    }
+    return a + b + d + f + name.length() + twice + sum;
+  }
+
   /** Locals that are no arguments; one out of scope, one not assigned yet. */
   double variables(int seed) {
     {
@@ -124,6 +135,7 @@ public final class Locals {
   static final Integer BOX = 123456;
   static final Double REAL = -0.1;
   static final SecretLock LOCK = new SecretLock();
+  static final SecretLock MONITOR = new SecretLock();
   static Thread self;
   final String tag = "tag";
 
@@ -148,6 +160,15 @@ public final class Locals {
     expect(n, "big", "long", 77L << 40);
     expect(n, "half", "float", 77 / 4.0f);
     expect(n, "ratio", "double", 77 / 8.0);
+    String l = "locked";
+    expect(l, "a", "int", 77);
+    expect(l, "b", "long", 1L << 40);
+    expect(l, "d", "double", 0.1);
+    expect(l, "f", "float", 19.25f);
+    expect(l, "name", "java.lang.String", "locked-name");
+    expect(l, "monitor", "java.lang.Object", "Locals$SecretLock");
+    expect(l, "twice", "int", 154);
+    expect(l, "sum", "double", 0.1 + 19.25f);
     String o = "objects";
     expect(o, "text", "java.lang.String", "word-77");
     expect(o, "odd", "java.lang.String", "ODD");
@@ -165,9 +186,20 @@ public final class Locals {
     hash(o, "lock", LOCK);
   }
 
-  /** args: where to hold (numbers or objects), how often to warm up. */
+  static void awaitState(Thread thread, Thread.State state) throws InterruptedException {
+    while (thread.getState() != state) {
+      Thread.sleep(20);
+    }
+  }
+
+  static void ready() throws Exception {
+    System.out.println("READY " + new File("/proc/self").getCanonicalFile().getName());
+    System.out.flush();
+  }
+
+  /** args: where to hold (numbers, objects or locked), how often to warm up. */
   public static void main(String[] args) throws Exception {
-    final int where = args[0].equals("numbers") ? IN_NUMBERS : IN_OBJECTS;
+    final int where = args[0].equals("numbers") ? IN_NUMBERS : args[0].equals("objects") ? IN_OBJECTS : IN_LOCKED;
     final int rounds = Integer.parseInt(args[1]);
     final Locals locals = new Locals();
     Thread worker =
@@ -178,22 +210,27 @@ public final class Locals {
                 double sum = 0;
                 for (int i = 0; i < rounds; i++) {
                   sum += locals.variables(i);
+                  sum += locked(i, i, i, i, "warm", locals);
                 }
                 blockAt = where;
-                sum += locals.variables(77);
+                if (where == IN_LOCKED) {
+                  inside.countDown();
+                  sum += locked(77, 1L << 40, 0.1, 19.25f, "locked-name", MONITOR);
+                } else {
+                  sum += locals.variables(77);
+                }
                 System.out.println(sum);
               }
             },
             "hunter2-thread");
     self = worker;
     expectAll(locals);
-    worker.start();
-    inside.await();
-    while (worker.getState() != Thread.State.WAITING) {
-      Thread.sleep(20);
+    synchronized (MONITOR) {
+      worker.start();
+      inside.await();
+      awaitState(worker, where == IN_LOCKED ? Thread.State.BLOCKED : Thread.State.WAITING);
+      ready();
+      worker.join();
     }
-    System.out.println("READY " + new File("/proc/self").getCanonicalFile().getName());
-    System.out.flush();
-    worker.join();
   }
 }
