@@ -55,6 +55,7 @@ struct hs_dump_deadlock {
 
 struct hs_thread_dump {
 	int major;                   /**< Java release: wording differs; 0 when not known */
+	const char *vm_release;      /**< "17.0.15+6"; in 8 that of HotSpot, "25.412-b08"; NULL */
 	const char *vm_info;         /**< "mixed mode, sharing"; NULL */
 	const char *jdk_name;        /**< "OpenJDK Runtime Environment"; NULL */
 	int64_t captured_ms;         /**< unix milliseconds; 0 when not known that exactly */

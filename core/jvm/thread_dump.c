@@ -95,6 +95,22 @@ static struct hs_err *read_properties(struct hs_dump_builder *builder)
 	return hs_oop_each_chm(jvm, map, take_property, builder);
 }
 
+/** VM_Version::vm_release(), which 8 counts otherwise than the Java release. */
+static struct hs_err *read_release(struct hs_dump_builder *builder)
+{
+	struct hs_jvm *jvm = builder->jvm;
+	hs_addr addr = 0;
+
+	if (!hs_layout_has(&jvm->layout, HS_F_vm_release))
+		return NULL;
+	struct hs_err *err = hs_target_read_u64(
+		jvm->target, hs_layout_static(&jvm->layout, HS_F_vm_release), &addr);
+	if (err || !addr)
+		return err;
+	return hs_target_read_cstr(jvm->target, addr, HS_MAX_NAME, jvm->arena,
+	                           &builder->dump->vm_release);
+}
+
 // ---- the list of threads
 
 static struct hs_err *read_list(struct hs_dump_builder *builder)
@@ -262,6 +278,7 @@ struct hs_err *hs_jvm_collect_dump(struct hs_jvm *jvm)
 		const char *what, *costs;
 	} steps[] = {
 		{read_properties,           "system properties", "the mode of the VM"              },
+		{read_release,              "release",           "the title of the dump"           },
 		{read_list,                 "list of threads",   "its address"                     },
 		{hs_dump_collect_facts,     "thread headers",    "CPU time and counters of threads"},
 		{order_vm_threads,          "threads of the VM", "their names"                     },

@@ -355,13 +355,24 @@ static bool name_fits(const char *name, const char *comm)
 	const char *dots = strstr(comm, "..");
 	size_t len = strlen(name), comm_len = strlen(comm);
 
-	if (!comm_len || !strncmp(name, comm, comm_len))
+	if (!strncmp(name, comm, comm_len))
 		return true;
 	if (!dots || len < comm_len)
 		return false;
 	size_t head = (size_t)(dots - comm), tail = comm_len - head - 2;
 
 	return !strncmp(name, comm, head) && !strcmp(name + len - tail, dots + 2);
+}
+
+/** A core by gcore knows no comm: then the text itself must look like a name. */
+static bool is_name(const char *text)
+{
+	size_t len = strlen(text);
+
+	for (size_t i = 0; i < len; i++)
+		if (text[i] < ' ' || text[i] > '~')
+			return false;
+	return len >= 2;
 }
 
 /** NamedThread::_name. The others have a name of their class. */
@@ -385,7 +396,7 @@ static struct hs_err *read_name(struct hs_jvm *jvm, const struct hs_thread *thre
 	if (err && hs_err_code(err) == HS_ERR_OOM)
 		return err;
 	hs_err_free(err); // a thread that is no NamedThread
-	if (!err && name && name_fits(name, comm))
+	if (!err && name && is_name(name) && name_fits(name, comm))
 		ret->name = name;
 	return NULL;
 }

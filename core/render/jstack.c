@@ -74,7 +74,7 @@ static bool is_java_frame(const struct hs_frame *frame)
 /** "26.0.2.1+1" of "26.0.2.1+1-1-Debian", "28.0+18" of "28-ea+18-1": JDK_Version::to_string(). */
 static void print_jdk_line(const struct writer *w)
 {
-	const char *version = w->snapshot->runtime.version;
+	const char *version = w->dump->vm_release;
 	size_t numbers = version ? strspn(version, "0123456789.") : 0;
 	const char *build = version ? strchr(version, '+') : NULL;
 
@@ -97,7 +97,7 @@ static void print_top(const struct writer *w)
 		fprintf(w->out, "%s\n", date);
 	fprintf(w->out, "Full thread dump %s (%s%s%s)%s\n",
 	        safe(w, runtime->vm ? runtime->vm : "HotSpot"),
-	        safe(w, runtime->version ? runtime->version : "unknown"),
+	        safe(w, w->dump->vm_release ? w->dump->vm_release : "unknown"),
 	        w->dump->vm_info ? " " : "", w->dump->vm_info ? safe(w, w->dump->vm_info) : "",
 	        w->dialect->has_jdk_line ? "" : ":");
 	if (w->dialect->has_jdk_line)
@@ -352,9 +352,11 @@ static void print_threads(const struct writer *w)
 		if (!t->dump || !wanted(w, t))
 			continue;
 		if (t->kind != HS_THREAD_JAVA) {
-			const char *name = t->dump->name ? t->dump->name : t->name;
-
-			fprintf(w->out, "\"%s\" ", name ? safe(w, name) : "");
+			if (t->dump->name)
+				fprintf(w->out, "\"%s\" ", safe(w, t->dump->name));
+			else // a gcore core has no names of threads that Java does not know
+				fprintf(w->out, "\"%s\" ",
+				        t->name ? safe(w, t->name) : "VM thread");
 			print_native_part(w, t);
 			fputs("\n\n", w->out);
 			continue;

@@ -253,6 +253,7 @@ void sb_thread_dump(struct hs_snapshot *s, int major)
 	}
 	*dump = (struct hs_thread_dump){
 		.major = major,
+		.vm_release = s->runtime.version,
 		.vm_info = "mixed mode, sharing",
 		.jdk_name = "OpenJDK Runtime Environment",
 		.list = major > 11 ? 0x7f0000001000 : 0,
