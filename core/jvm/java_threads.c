@@ -63,7 +63,8 @@ static const char *const vm_thread_names[] = {
 	"G1 Refine#", "G1 Service",      "G1 Young R", "G1 Young Remset", "ParGC Thread#",
 	"ZDirector",  "ZDriver",         "ZWorker",    "ZStat",           "ZUncommitter",
 	"ZUnmapper",  "XDirector",       "XDriver",    "XWorker",         "XStat",
-	"Shenandoah", "Concurrent Mark", "CMS Main",
+	"Shenandoah", "Concurrent Mark", "CMS Main",   "Gang worker#",    "GC task thread#",
+	"G1 Concurr", "G1 Main Concurr",
 };
 
 // ---- the list
@@ -100,7 +101,7 @@ static struct hs_err *read_smr_list(struct hs_jvm *jvm, hs_addr **ret, size_t *c
 	return NULL;
 }
 
-/** 8 to 13: a linked list, newest first. */
+/** 8 and 11: a linked list, newest first. */
 static struct hs_err *read_linked_list(struct hs_jvm *jvm, hs_addr **ret, size_t *count_ret)
 {
 	HS_VEC(hs_addr) addrs = {0};
@@ -438,9 +439,12 @@ static struct hs_err *collect_one(struct hs_jvm *jvm, hs_addr addr)
 
 static bool is_vm_thread(const struct hs_thread *thread)
 {
-	// os_linux.cpp: every thread that HotSpot makes, Java or not, starts there.
-	if (thread->start_routine && strstr(thread->start_routine, "thread_native_entry"))
-		return true;
+	// os_linux.cpp: every thread that HotSpot makes, Java or not, starts in one function of
+	// it; java_start in 8, and without .symtab it has no name.
+	static const char *const starts[] = {"thread_native_entry", "java_start(", "libjvm.so+"};
+	for (size_t i = 0; thread->start_routine && i < sizeof(starts) / sizeof(*starts); i++)
+		if (!strncmp(thread->start_routine, starts[i], strlen(starts[i])))
+			return true;
 	for (size_t i = 0; thread->name && i < sizeof(vm_thread_names) / sizeof(*vm_thread_names);
 	     i++)
 		if (!strncmp(thread->name, vm_thread_names[i], strlen(vm_thread_names[i])))

@@ -322,10 +322,16 @@ static void names_vm_threads(void **state)
 		"thread_native_entry(Thread*)";
 	hs_snapshot_add_thread(f->snapshot, 201, NULL)->name = "GC Thread#7";
 	hs_snapshot_add_thread(f->snapshot, 202, NULL)->name = "grpc-poller";
+	hs_snapshot_add_thread(f->snapshot, 203, NULL)->start_routine = "java_start(Thread*)"; // 8
+	hs_snapshot_add_thread(f->snapshot, 204, NULL)->start_routine = "libjvm.so+0xa37470";
+	hs_snapshot_add_thread(f->snapshot, 205, NULL)->start_routine = "libgrpc.so+0xa37470";
 	succeed(hs_jvm_collect_threads(&f->jvm));
 	assert_int_equal(f->snapshot->threads.items[2].kind, HS_THREAD_VM);
 	assert_int_equal(f->snapshot->threads.items[3].kind, HS_THREAD_VM);
 	assert_int_equal(f->snapshot->threads.items[4].kind, HS_THREAD_NATIVE);
+	assert_int_equal(f->snapshot->threads.items[5].kind, HS_THREAD_VM);
+	assert_int_equal(f->snapshot->threads.items[6].kind, HS_THREAD_VM);
+	assert_int_equal(f->snapshot->threads.items[7].kind, HS_THREAD_NATIVE);
 }
 
 // ---- owners
