@@ -337,18 +337,17 @@ static struct hs_err *read_static_cstr(struct hs_jvm *jvm, enum hs_field field, 
 	return hs_target_read_cstr(jvm->target, addr, HS_MAX_NAME, jvm->arena, ret);
 }
 
-/** The text of @p info between @p open and @p close; NULL: not there. */
-static struct hs_err *cut_out(struct hs_jvm *jvm, const char *info, const char *open, char close,
-                              const char **ret)
+/** 8: _s_vm_release is that of HotSpot ("25.504-b01"). The release stands behind: "JRE
+ * (1.8.0_504-b01)", and some vendors have more ("JRE (Zulu 8.42…) (1.8.0_232-b18)"). */
+static struct hs_err *find_release_of_8(struct hs_jvm *jvm, const char *info)
 {
-	const char *start = info ? strstr(info, open) : NULL;
-	const char *end = start ? strchr(start + strlen(open), close) : NULL;
+	const char *start = info ? strstr(info, "(1.8.0") : NULL;
+	const char *end = start ? strchr(start, ')') : NULL;
 
 	if (!end)
 		return NULL;
-	start += strlen(open);
-	*ret = hs_arena_strndup(jvm->arena, start, (size_t)(end - start));
-	return *ret ? NULL : hs_err_oom();
+	jvm->release = hs_arena_strndup(jvm->arena, start + 1, (size_t)(end - start - 1));
+	return jvm->release ? NULL : hs_err_oom();
 }
 
 static struct hs_err *read_version(struct hs_jvm *jvm)
@@ -374,8 +373,7 @@ static struct hs_err *read_version(struct hs_jvm *jvm)
 		if (!jvm->snapshot->runtime.vm)
 			return hs_err_oom();
 	}
-	// Also _s_vm_release is that of HotSpot in 8 ("25.504-b01"); the JRE is 1.8.0_504.
-	return cut_out(jvm, info, " JRE (", ')', &jvm->release);
+	return jvm->major == 8 ? find_release_of_8(jvm, info) : NULL;
 }
 
 // ---- open, close

@@ -139,6 +139,19 @@ static void reads_flags_and_version_of_17(void **state)
 	assert_string_equal(fixture->snapshot->runtime.gc, "Parallel");
 }
 
+/** The vendor's own version is not the release. */
+static void release_of_others_is_as_published(void **state)
+{
+	struct fixture *fixture = *state;
+
+	hs_fake_libjvm_standard(fixture->libjvm, false);
+	hs_fake_libjvm_set_info(fixture->libjvm,
+	                        "OpenJDK 64-Bit Server VM (99.0.1+2-Test) for linux-amd64 JRE "
+	                        "(Zulu99.35+15-CA), built on Oct  7");
+	assert_null(open_jvm(fixture));
+	assert_string_equal(fixture->snapshot->runtime.version, "99.0.1+2-Test");
+}
+
 /** 8: what it publishes as its version is that of HotSpot, 25. */
 static void release_of_8_is_that_of_the_jre(void **state)
 {
@@ -279,6 +292,7 @@ int main(void)
 		TEST(being_linked_has_an_init_monitor),
 		TEST(reads_flags_and_version_of_17),
 		TEST(release_of_8_is_that_of_the_jre),
+		TEST(release_of_others_is_as_published),
 		TEST(reads_flags_of_25),
 		TEST(locking_mode_without_the_flag),
 		TEST(refuses_wild_numbers),
