@@ -54,9 +54,11 @@ struct hs_module {
 	size_t build_id_len; /**< 0: none known */
 	enum hs_module_state state;
 	bool deleted;
-	bool build_id_checked; /**< file and memory both have one, and they are equal */
-	const char *why;       /**< NULL, or why the file is not used, in words for the report */
-	int fd;                /**< the file, or -1. Owned by the target; use pread or dup */
+	/** File and memory both have one, and they are equal; or memory has relocations that only
+	 * this file gives. */
+	bool build_id_checked;
+	const char *why; /**< NULL, or why the file is not used, in words for the report */
+	int fd;          /**< the file, or -1. Owned by the target; use pread or dup */
 };
 
 struct hs_module_map {

@@ -80,6 +80,13 @@ static bool add_phdr(struct hs_elf_image *image, const Elf64_Phdr *phdr)
 			image->notes[image->num_notes++] =
 				(struct hs_elf_note){phdr->p_offset, phdr->p_vaddr, phdr->p_filesz};
 		return true;
+	case PT_DYNAMIC:
+		image->dynamic =
+			(struct hs_elf_note){phdr->p_offset, phdr->p_vaddr, phdr->p_filesz};
+		return true;
+	case PT_GNU_RELRO:
+		image->relro = (struct hs_elf_note){phdr->p_offset, phdr->p_vaddr, phdr->p_memsz};
+		return true;
 	default:
 		return true;
 	}

@@ -35,6 +35,7 @@ struct hs_elf_image {
 		uint64_t offset, vaddr, size;
 	} notes[HS_ELF_NOTES];
 	size_t num_notes;
+	struct hs_elf_note dynamic, relro; /**< PT_DYNAMIC, PT_GNU_RELRO (offset 0 is none's) */
 };
 
 enum hs_elf_found {
@@ -49,6 +50,15 @@ enum hs_elf_found hs_elf_image_read(const struct hs_elf_reader *reader, struct h
 /** Its NT_GNU_BUILD_ID. @return Length, 0: none found. */
 size_t hs_elf_image_build_id(const struct hs_elf_reader *reader, const struct hs_elf_image *image,
                              uint8_t id[static HS_BUILD_ID_MAX]);
+
+/**
+ * Is the file behind @p fd, an image like @p image, the one that was loaded at @p bias? For memory
+ * that has no headers to tell: its words that are read-only after relocation must be those that the
+ * loader makes of the file's relocations, all that can be read of a few thousand. Addresses of code
+ * are among them: another build has others.
+ */
+bool hs_elf_image_was_loaded(int fd, const struct hs_elf_image *image, struct hs_source *source,
+                             hs_addr bias);
 
 /** pread() of all of it. */
 bool hs_pread_full(int fd, void *buf, size_t len, uint64_t offset);

@@ -196,6 +196,9 @@ static void compare(struct builder *builder, struct candidate *candidate)
 			memcpy(module->build_id, id, len);
 			module->build_id_len = len;
 			module->state = HS_MODULE_OK;
+			module->build_id_checked =
+				len && hs_elf_image_was_loaded(module->fd, &image, builder->source,
+			                                       module->start - image.first);
 			return;
 		}
 		module->state = HS_MODULE_MISMATCH;

@@ -19,6 +19,7 @@ import itertools
 import os
 import pathlib
 import re
+import shutil
 import signal
 import sys
 import time
@@ -231,7 +232,7 @@ class Row:
         self.jdk, self.number, self.row = jdk, number, row
         self.live, self.core = Looks(), Looks()
         self.kinds = collections.Counter()
-        self.failed = None
+        self.failed = self.to_remove = None
 
     def mode(self):
         return ", ".join(value for value in self.row if value != "default")
@@ -259,13 +260,22 @@ class Row:
             self.live.compare("live", still, ours)
             core = harness.gcore(target.pid, directory) if filter_ == "gcore" else kernel_core(target, filter_, directory)
         try:
-            self.core.compare(self.row[-1], still, self.stacks(core, *self.root()))
+            self.core.compare(self.row[-1], still, self.stacks(core, *self.root(classes)))
         finally:
             core.unlink()
+            if self.to_remove:
+                self.to_remove.unlink()
 
-    def root(self):
+    def root(self, classes):
+        """Where the files of a core that the kernel wrote inside a JDK's root are."""
         root = pathlib.Path(self.jdk.run).parent / "root"
-        return ("--root", root) if root.is_dir() and self.row[-1] != "gcore" else ()
+        if not root.is_dir() or self.row[-1] == "gcore":
+            return ()
+        library = root / str(classes).lstrip("/") / "libmixnative.so"  # was mounted there
+        library.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(classes / library.name, library)
+        self.to_remove = library
+        return ("--root", root)
 
 
 def kernel_core(target, filter_, directory):
