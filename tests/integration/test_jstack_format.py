@@ -172,7 +172,7 @@ class JstackFormat(harness.TestCase):
                     with harness.Target(command, env=jdk.environment(classes)) as target:
                         wanted = ["hot-top", "condition", "accept", "VM Thread", "VM Periodic Task Thread"]
                         # gcore writes zeros for stacks of glibc 2.42 and later, the libc of these.
-                        with_core = options == "" and name not in ("26", "27", "28")
+                        with_core = options == "" and name not in ("8", "26", "27", "28")
                         self.check_target(jdk, target, wanted, with_core)
 
     def check_samples(self, name):
