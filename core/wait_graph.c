@@ -385,12 +385,13 @@ static struct hs_err *find_cycles(struct builder *b)
 	return NULL;
 }
 
-/** Waiting for a thread or a task to end is how programs are built, not contention. */
+/** Waiting for a thread or a task to end, or for a processor of a busy scheduler, is how programs
+ * are built, not contention. */
 static bool is_lock(const struct builder *b, const struct hs_edge *hold)
 {
 	enum hs_resource_kind kind = b->snapshot->resources.items[hold->resource].kind;
 
-	return kind != HS_RES_PTHREAD_JOIN && kind != HS_RES_JUC_SYNC;
+	return kind != HS_RES_PTHREAD_JOIN && kind != HS_RES_JUC_SYNC && kind != HS_RES_CARRIER;
 }
 
 static const struct hs_edge *busiest_hold(const struct builder *b, uint32_t thread)
@@ -417,6 +418,10 @@ static bool is_behind_somebody(const struct builder *b, uint32_t thread)
 		edges_of(&b->index->wait_by_thread, thread, &num_waits);
 
 	for (size_t i = 0; i < num_waits; i++) {
+		// A thread that only waits for its turn is what others wait behind.
+		if (b->snapshot->resources.items[waits[i]->resource].kind == HS_RES_CARRIER &&
+		    !b->stuck[thread])
+			continue;
 		edges_of(&b->index->hold_by_resource, waits[i]->resource, &num_holds);
 		if (num_holds)
 			return true;

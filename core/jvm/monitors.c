@@ -698,7 +698,7 @@ struct hs_err *hs_jvm_collect_locks(struct hs_jvm *jvm)
 {
 	static struct hs_err *(*const steps[])(struct hs_jvm *) = {
 		check_fields,           collect_waits,  hs_class_collect_waits, collect_holds,
-		hs_class_collect_holds, hs_juc_collect, hs_loading_collect,
+		hs_class_collect_holds, hs_juc_collect, hs_carriers_collect,    hs_loading_collect,
 	};
 
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {

@@ -45,6 +45,42 @@ public final class Virtual {
     static void touch() {}
   }
 
+  static final ReentrantLock starved = new ReentrantLock();
+
+  static final class StarvedOne {
+    static {
+      starved.lock();
+    }
+
+    static void touch() {}
+  }
+
+  static final class StarvedTwo {
+    static {
+      starved.lock();
+    }
+
+    static void touch() {}
+  }
+
+  /** With two carriers: both are pinned and wait for a lock whose holder waits for a carrier. */
+  static void starve() {
+    Thread owner =
+        start(
+            "v-starved",
+            () -> {
+              starved.lock();
+              LockSupport.park(never);
+              starved.unlock();
+            });
+    sleep(200);
+    start("v-one", () -> StarvedOne.touch());
+    start("v-two", () -> StarvedTwo.touch());
+    sleep(300);
+    LockSupport.unpark(owner);
+    threads.remove(owner); // it stays runnable
+  }
+
   static Thread start(String name, Runnable body) {
     try {
       Object builder = Thread.class.getMethod("ofVirtual").invoke(null);
@@ -225,6 +261,7 @@ public final class Virtual {
         else if (part.equals("executors")) executors();
         else if (part.equals("locks")) deadlock(false);
         else if (part.equals("monitors")) deadlock(true);
+        else if (part.equals("starve")) starve();
         else if (part.startsWith("many=")) many(Integer.parseInt(part.substring(5)));
         else throw new IllegalArgumentException(part);
       }
