@@ -394,6 +394,10 @@ struct hs_err *hs_frame_slots_read(struct hs_jvm *jvm, const struct hs_thread *t
 {
 	if (!jvm->code_cache || frame >= thread->num_frames)
 		return hs_err_absent();
+	// In a stack chunk of a virtual thread oops may be encoded, and interpreter frames lead
+	// elsewhere.
+	if (!hs_jthread_by_stack(jvm, thread->frames[frame].sp))
+		return hs_err_absent();
 	ret->count = 0;
 	ret->is_interpreted = ret->is_cut = false;
 	switch (thread->frames[frame].location->kind) {

@@ -282,10 +282,10 @@ static const struct hs_frame *collect(struct fixture *f, uint16_t bci)
 				       });
 	err = hs_code_cache_open(f->code->jvm);
 	assert_null(err);
+	hs_fake_code_thread(f->code, 0, 0, 0, 0, 0);
 	err = stepper->step(stepper->self, &cursor, &f->code->list);
 	assert_null(err);
-	thread = hs_snapshot_add_thread(f->code->snapshot, FAKE_TID, NULL);
-	assert_non_null(thread);
+	thread = &f->code->snapshot->threads.items[0];
 	thread->name = "t";
 	thread->frames = f->code->list.frames.items;
 	thread->num_frames = (uint32_t)f->code->list.frames.len;
@@ -412,6 +412,23 @@ static void redacts(void **state)
 	teardown_method(&f);
 }
 
+/** A frame of an unmounted virtual thread: nothing is read through it. */
+static void leaves_stack_chunks(void **state)
+{
+	static struct hs_frame_slots slots;
+	struct fixture f;
+
+	(void)state;
+	setup_method(&f, FAKE_25, VARIABLES);
+	const struct hs_frame *frame = collect(&f, 7);
+	struct hs_frame copy = *frame;
+	copy.sp = 0x123450;
+	const struct hs_thread thread = {.frames = &copy, .num_frames = 1};
+	struct hs_err *err = hs_frame_slots_read(f.code->jvm, &thread, 0, &slots);
+	assert_true(hs_err_catch(&err, HS_ERR_ABSENT));
+	teardown_method(&f);
+}
+
 // ---- words
 
 static void check_primitive(struct fixture *f, char type, uint64_t bits, const char *want)
@@ -504,6 +521,7 @@ int main(void)
 		cmocka_unit_test(shows_bits_without_table),
 		cmocka_unit_test(checks_objects),
 		cmocka_unit_test(redacts),
+		cmocka_unit_test(leaves_stack_chunks),
 		cmocka_unit_test(writes_primitives),
 		cmocka_unit_test(writes_types),
 	};
