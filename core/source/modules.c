@@ -154,6 +154,15 @@ static void close_file(struct hs_module *module)
 	module->open_path = NULL;
 }
 
+/** Without a build id to compare, in the file (some vendors' builds) or in memory (core filters).
+ */
+static bool was_loaded(struct builder *builder, const struct hs_module *module,
+                       const struct hs_elf_image *image)
+{
+	return hs_elf_image_was_loaded(module->fd, image, builder->source,
+	                               module->start - image->first);
+}
+
 /** Compare the file with the image in memory: sets state, build id, why. */
 static void compare(struct builder *builder, struct candidate *candidate)
 {
@@ -162,7 +171,7 @@ static void compare(struct builder *builder, struct candidate *candidate)
 	const struct hs_elf_reader memory = {
 		.fd = -1, .source = builder->source, .start = module->start};
 	const struct hs_elf_reader file = {.fd = module->fd};
-	struct hs_elf_image image;
+	struct hs_elf_image image = {0};
 	uint8_t id[HS_BUILD_ID_MAX];
 	size_t len = 0;
 
@@ -196,9 +205,7 @@ static void compare(struct builder *builder, struct candidate *candidate)
 			memcpy(module->build_id, id, len);
 			module->build_id_len = len;
 			module->state = HS_MODULE_OK;
-			module->build_id_checked =
-				len && hs_elf_image_was_loaded(module->fd, &image, builder->source,
-			                                       module->start - image.first);
+			module->build_id_checked = was_loaded(builder, module, &image);
 			return;
 		}
 		module->state = HS_MODULE_MISMATCH;
@@ -209,7 +216,7 @@ static void compare(struct builder *builder, struct candidate *candidate)
 		return;
 	}
 	module->state = HS_MODULE_OK;
-	module->build_id_checked = len > 0;
+	module->build_id_checked = len > 0 || was_loaded(builder, module, &image);
 }
 
 static void add_gap(struct builder *builder, const struct hs_module *module)
