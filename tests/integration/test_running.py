@@ -139,7 +139,7 @@ class Running(harness.TestCase):
 
 
 def add_tests():
-    for jdk in harness.ALL_JDKS:
+    for jdk in harness.FULL_JDKS:
         for mode in MODES:
             name = f"test_{mode}_{jdk.replace('.', '_')}"
             setattr(Running, name, lambda self, jdk=jdk, mode=mode: self.check(jdk, mode))
