@@ -25,6 +25,8 @@ def place(file, line):
 def parse_jstack(text):
     """{name: [(class.method, place, [(state, address, class)])]} for all threads with Java frames."""
     threads, frames = {}, None
+    # Up to 23 this line has no end of its own (vframe.cpp: print, not print_cr), and the next frame follows on it.
+    text = re.sub(r"(\t- eliminated <owner is scalar replaced> \(a [^\t\n]*\))\t", r"\1\n\t", text)
     for line in text.splitlines():
         header = re.match(r'"(.*)" (?:#\d+ )?.*\btid=0x', line)
         frame = re.match(r"\tat ([^(]+)\((?:.*/)?([^/()]*)\)$", line)
