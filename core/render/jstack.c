@@ -25,19 +25,20 @@ struct dialect {
 	bool has_decimal_nid;
 	bool has_class_init; /**< a line about the class whose initialization it waits for */
 	bool relocks_below;  /**< "waiting to re-lock" below Object.wait(), where it is held */
-	bool has_counters;  /**< cpu, elapsed, allocated, defined_classes; two blanks before [sp] */
+	bool has_counters; /**< cpu, elapsed…; a second blank before [sp]; what a compiler does */
+	bool has_re_lock;  /**< says at Object.wait() that the thread was notified */
 	bool has_weak_refs; /**< "JNI global refs: 1, weak refs: 2" */
 };
 
 // clang-format off
 static const struct dialect dialects[] = { // newest first
-	// since, jdk, mounted, carrier, decimal, class init, re-lock, counters, weak
-	{26, true,  true,  true,  true,  true,  false, true,  true },
-	{25, false, true,  true,  true,  true,  false, true,  true },
-	{21, false, false, true,  true,  true,  false, true,  true },
-	{12, false, false, false, false, true,  false, true,  true },
-	{9,  false, false, false, false, false, true,  true,  true },
-	{0,  false, false, false, false, false, false, false, false},
+	// since, jdk, mounted, carrier, decimal, class init, re-lock, counters, re-lock words, weak
+	{26, true,  true,  true,  true,  true,  false, true,  true,  true },
+	{25, false, true,  true,  true,  true,  false, true,  true,  true },
+	{21, false, false, true,  true,  true,  false, true,  true,  true },
+	{12, false, false, false, false, true,  false, true,  true,  true },
+	{9,  false, false, false, false, false, true,  true,  false, true },
+	{0,  false, false, false, false, false, false, false, false, false},
 };
 // clang-format on
 
@@ -158,6 +159,7 @@ static void print_lock(const struct writer *w, const struct hs_frame_lock *lock,
 		[HS_LOCK_WAITING_RE_LOCK] = "waiting to re-lock in wait()",
 	};
 	const char *name = lock->class_name ? safe(w, lock->class_name) : NULL;
+	enum hs_frame_lock_state state = lock->state;
 	enum hs_resource_kind kind = kind_of(w, lock);
 
 	if (lock->state == HS_LOCK_WAITING_ON &&
@@ -172,8 +174,11 @@ static void print_lock(const struct writer *w, const struct hs_frame_lock *lock,
 	bool is_waited =
 		waited && (lock->object == waited->object ||
 	                   (lock->resource != HS_NONE && lock->resource == waited->resource));
-	bool relocks = w->dialect->relocks_below && is_waited && lock->state == HS_LOCK_LOCKED;
-	fprintf(w->out, "\t- %s ", words[relocks ? HS_LOCK_WAITING_RE_LOCK : lock->state]);
+	if (w->dialect->relocks_below && is_waited && state == HS_LOCK_LOCKED)
+		state = HS_LOCK_WAITING_RE_LOCK;
+	else if (!w->dialect->has_re_lock && state == HS_LOCK_WAITING_RE_LOCK)
+		state = HS_LOCK_WAITING_ON;
+	fprintf(w->out, "\t- %s ", words[state]);
 	if (lock->object)
 		fprintf(w->out, "<0x%016" PRIx64 ">", lock->object);
 	else
@@ -295,7 +300,7 @@ static void print_java_header(const struct writer *w, const struct hs_thread *t)
 		fprintf(w->out, "   Carrying virtual thread #%" PRId64 "\n", t->dump->carried);
 	else if (t->java_state)
 		fprintf(w->out, "   java.lang.Thread.State: %s\n", safe(w, t->java_state));
-	if (t->dump->compiler)
+	if (t->dump->compiler && w->dialect->has_counters)
 		fprintf(w->out, "   %s\n", safe(w, t->dump->compiler));
 }
 
