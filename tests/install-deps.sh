@@ -16,7 +16,7 @@ say() { printf 'install-deps.sh: %s\n' "$*"; }
 command -v javac >/dev/null 2>&1 && command -v java >/dev/null 2>&1 || packages="$packages default-jdk-headless"
 case " $* " in
 *' test '* | *' ci '*)
-	packages="$packages elfutils util-linux ca-certificates xz-utils zstd lz4 gpgv"
+	packages="$packages elfutils util-linux ca-certificates xz-utils zstd lz4 gpgv musl-tools"
 	# Published jars of samples/spring-boot-incident; brings a JRE of its own when none is there.
 	command -v mvn >/dev/null 2>&1 || packages="$packages maven"
 	python3 -m pip --version >/dev/null 2>&1 || packages="$packages python3-pip"

@@ -7,12 +7,14 @@
  * one speaks it is inferred.
  */
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/limits.h"
 #include "core/native/data_symbols.h"
 #include "core/native/glibc_sync.h"
 #include "core/native/libc_locks.h"
+#include "core/native/musl_sync.h"
 #include "core/native/native_internal.h"
 #include "core/native/syscalls.h"
 #include "core/native/thread_db.h"
@@ -34,6 +36,7 @@ struct lock_wait {
 	struct hs_futex_wait futex;
 	struct hs_sync_site site;
 	const struct hs_frame *frames;
+	const struct hs_lwp *lwp;
 };
 
 static const struct hs_frame *caller_frame(const struct lock_wait *wait)
@@ -479,10 +482,146 @@ static void resolve_once(const struct lock_wait *wait, const char *what)
 	hs_snapshot_add_hold(wait->collector->snapshot, &edge);
 }
 
+// ---- musl
+
+static int compare_lwps(const void *key, const void *lwp)
+{
+	pid_t a = *(const pid_t *)key, b = ((const struct hs_lwp *)lwp)->tid;
+
+	return (a > b) - (a < b);
+}
+
+/** Is there a struct pthread of a thread at @p pthread? */
+static bool is_musl_thread_at(struct hs_target *target, hs_addr pthread, pid_t tid)
+{
+	size_t count;
+	const struct hs_lwp *lwps = hs_target_lwps(target, &count);
+	const struct hs_lwp *lwp =
+		count ? bsearch(&tid, lwps, count, sizeof(*lwps), compare_lwps) : NULL;
+
+	return lwp && lwp->thread_pointer == pthread && hs_musl_is_thread(target, lwp);
+}
+
+/** It waits in the joined thread's structure: the place is known, and there is such a thread. */
+static bool resolve_musl_join(const struct lock_wait *wait)
+{
+	struct hs_target *target = wait->collector->native->target;
+	pid_t tid = 0;
+	hs_addr pthread = hs_musl_joined(target, wait->futex.word, &tid);
+	bool is_new;
+
+	if (!pthread || !is_musl_thread_at(target, pthread, tid))
+		return false;
+	uint32_t holder = thread_by_tid(wait, tid);
+	uint32_t resource = resource_for(wait, HS_RES_PTHREAD_JOIN, pthread, &is_new);
+	if (resource == HS_NONE || holder == HS_NONE)
+		return true;
+	if (is_new) {
+		set_label(wait, resource,
+		          hs_arena_printf(wait->collector->native->arena, "the end of %s",
+		                          thread_words(wait, holder)));
+		hs_snapshot_resource(wait->collector->snapshot, resource)->owner_tid = tid;
+	}
+	add_wait(wait, resource, HS_READ, false);
+	add_hold(wait, resource, holder, HS_READ,
+	         (struct hs_word){wait->futex.word, wait->futex.expected, 4},
+	         "struct pthread, detach_state");
+	return true;
+}
+
+/** A normal mutex of musl does not record its owner: nobody can tell whether it comes free. */
+static void add_musl_mutex(const struct lock_wait *wait, const struct hs_musl_object *mutex)
+{
+	struct hs_snapshot *snapshot = wait->collector->snapshot;
+	bool is_new;
+	uint32_t resource = resource_for(wait, HS_RES_PTHREAD_MUTEX, mutex->address, &is_new);
+
+	if (resource == HS_NONE)
+		return;
+	if (is_new) {
+		set_label(wait, resource, label(wait, "pthread mutex", mutex->address));
+		hs_snapshot_resource(snapshot, resource)->owner_tid = mutex->owner;
+	}
+	add_wait(wait, resource, HS_INFERRED, false);
+	if (mutex->is_normal) {
+		snapshot->blind = true;
+		if (is_new)
+			hs_snapshot_gapf(snapshot,
+			                 hs_snapshot_resource(snapshot, resource)->label
+			                         ?: "pthread mutex",
+			                 "which thread holds it",
+			                 "musl does not record the owner of a normal mutex");
+		return;
+	}
+	add_hold(wait, resource, thread_by_tid(wait, mutex->owner), HS_INFERRED,
+	         (struct hs_word){wait->futex.word, wait->futex.current, 4},
+	         "pthread_mutex_t, _m_lock");
+}
+
+static void add_musl_rwlock(const struct lock_wait *wait, const struct hs_musl_object *lock)
+{
+	struct hs_snapshot *snapshot = wait->collector->snapshot;
+	uint32_t resource = add_ownerless(wait, HS_RES_PTHREAD_RWLOCK, "pthread rwlock",
+	                                  lock->address, HS_INFERRED);
+
+	if (resource != HS_NONE)
+		hs_snapshot_detail(snapshot, resource, "readers", "%u", lock->num_readers);
+	snapshot->blind = true;
+	hs_snapshot_gapf(snapshot,
+	                 resource == HS_NONE ? "pthread rwlock"
+	                                     : hs_snapshot_resource(snapshot, resource)->label,
+	                 "which threads hold it", "musl keeps only the number of readers, %u",
+	                 lock->num_readers);
+}
+
+/** musl has no unwind information: the memory tells what function names tell elsewhere. */
+static void resolve_musl(const struct lock_wait *wait)
+{
+	struct hs_snapshot *snapshot = wait->collector->snapshot;
+	bool is_native = snapshot->threads.items[wait->thread].kind == HS_THREAD_NATIVE;
+	struct hs_musl_object object;
+
+	if (is_native && resolve_musl_join(wait))
+		return;
+	hs_musl_object_read(wait->collector->native->target, wait->lwp, &wait->futex, &object);
+	// How a JVM parks its threads: jvm/ reads those waits with more meaning.
+	if (!is_native && !object.owner)
+		return;
+	switch (object.kind) {
+	case HS_MUSL_MUTEX:
+		add_musl_mutex(wait, &object);
+		break;
+	case HS_MUSL_RWLOCK:
+		add_musl_rwlock(wait, &object);
+		break;
+	case HS_MUSL_RWLOCK_OR_SEM:
+		snapshot->blind = true;
+		add_ownerless(wait, HS_RES_FUTEX, "pthread rwlock or semaphore", object.address,
+		              HS_INFERRED);
+		hs_snapshot_gapf(
+			snapshot, label(wait, "pthread rwlock or semaphore", object.address),
+			"which thread holds it, if it is a lock", "musl keeps no owner of either");
+		break;
+	case HS_MUSL_COND:
+		add_ownerless(wait, HS_RES_PTHREAD_COND, "pthread condition, waiter",
+		              object.address, HS_INFERRED);
+		break;
+	case HS_MUSL_NONE:
+		add_ownerless(wait, HS_RES_FUTEX, "futex", wait->futex.word, HS_READ);
+		break;
+	}
+}
+
 static void resolve(const struct lock_wait *wait)
 {
 	// The first thread of every JVM is its launcher, which waits for "main" to end: no news.
-	if (is_called_from(wait, "libjli.so") || resolve_join(wait))
+	if (is_called_from(wait, "libjli.so"))
+		return;
+	if (hs_musl_is_thread(wait->collector->native->target, wait->lwp)) {
+		resolve_musl(wait);
+		return;
+	}
+	if (resolve_join(wait))
 		return;
 	if (wait->site.call != HS_SYNC_MUTEX && is_called_by_hotspot(wait))
 		return;
@@ -575,6 +714,7 @@ static void collect_one(struct lock_collector *collector, const struct hs_lwp *l
 		.thread = hs_snapshot_runner(
 			collector->snapshot,
 			hs_snapshot_thread_by_tid(collector->snapshot, lwp->tid)),
+		.lwp = lwp,
 	};
 
 	if (wait.thread == HS_NONE)
