@@ -59,6 +59,8 @@ static void resolve_states(struct hs_jvm *jvm, struct hs_class_states *states)
 	}
 }
 
+static const char unknown_state[] = "unknown";
+
 static const char *state_word(const struct hs_class_states *states, uint8_t state)
 {
 	const struct {
@@ -77,7 +79,7 @@ static const char *state_word(const struct hs_class_states *states, uint8_t stat
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		if (rows[i].state == state)
 			return rows[i].word;
-	return "unknown";
+	return unknown_state;
 }
 
 /** Is the next thing that happens to a class in this state its link? */
@@ -175,8 +177,11 @@ static struct hs_err *visit_class(void *arg, hs_addr klass)
 			&state);
 	else if (!err)
 		return NULL;
+	if (!err && !strcmp(state_word(walk->states, state), unknown_state))
+		err = hs_err_new(HS_ERR_BAD_DATA, "%u is no state of a class", state);
 	if (!err && state != walk->states->fully_initialized && state != walk->states->error)
 		err = read_pending_class(walk, klass, state);
+	hs_jvm_blind(jvm, err);
 	return hs_jvm_gap(jvm, err, "whether a thread waits for this class",
 	                  "state of class 0x%" PRIx64, klass);
 }

@@ -49,6 +49,7 @@ static bool get_waits(const struct hs_jvm *jvm, uint32_t thread, struct waits *r
 			.notified = jthread->thread_status & BLOCKED_ON_MONITOR_ENTER,
 			.is_known_not_to_enter =
 				!jthread->pending_monitor &&
+				!(jthread->thread_status & BLOCKED_ON_MONITOR_ENTER) &&
 				hs_layout_has(&jvm->layout, HS_F_thread_pending_monitor),
 		};
 		return true;
@@ -214,7 +215,7 @@ static hs_addr monitor_object(struct hs_jvm *jvm, hs_addr monitor)
 
 	if (!monitor)
 		return 0;
-	err = hs_oop_load_handle(jvm, monitor, HS_F_monitor_object, &object);
+	err = hs_monitor_waited_object(jvm, monitor, &object);
 	hs_err_free(err); // 0 then
 	return object;
 }

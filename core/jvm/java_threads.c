@@ -268,6 +268,23 @@ static struct hs_err *optional_oop(struct hs_jvm *jvm, hs_addr oop, const char *
 	return err;
 }
 
+/** Does the thread object name this JavaThread? 0 before it has started and after it has ended. */
+static struct hs_err *check_thread_oop(struct hs_jvm *jvm, struct hs_jthread *jthread)
+{
+	int64_t eetop = 0;
+	struct hs_err *err;
+
+	if (!jthread->thread_oop)
+		return NULL; // it is being attached
+	err = optional_int(jvm, jthread->thread_oop, "eetop", &eetop);
+	if (!err && eetop && (hs_addr)eetop != jthread->addr)
+		err = hs_err_new(HS_ERR_BAD_DATA, "it belongs to JavaThread 0x%" PRIx64,
+		                 (hs_addr)eetop);
+	if (err)
+		jthread->thread_oop = 0;
+	return err;
+}
+
 /** Thread objects of a JavaThread, and what the VM itself keeps in them. */
 static struct hs_err *read_thread_oops(struct hs_jvm *jvm, struct hs_jthread *jthread)
 {
@@ -276,6 +293,8 @@ static struct hs_err *read_thread_oops(struct hs_jvm *jvm, struct hs_jthread *jt
 	if (!hs_layout_has(&jvm->layout, HS_F_thread_oop))
 		return NULL;
 	err = hs_oop_load_handle(jvm, jthread->addr, HS_F_thread_oop, &jthread->thread_oop);
+	if (!err)
+		err = check_thread_oop(jvm, jthread);
 	if (err || !jthread->thread_oop)
 		return err;
 	if (hs_layout_has(&jvm->layout, HS_F_thread_vthread)) {
@@ -381,29 +400,107 @@ static void set_state_words(const struct hs_jthread *jthread, struct hs_thread *
 
 // ---- collecting
 
-/** Match a JavaThread with its kernel thread. NULL: a gap says why there is none. */
-static struct hs_thread *match_lwp(struct hs_jvm *jvm, struct hs_jthread *jthread)
+/** Where the kernel's threads stand in their stacks, ascending. */
+struct stack_positions {
+	struct stack_position {
+		hs_addr sp;
+		pid_t tid;
+	} * items;
+	size_t len;
+};
+
+static int compare_positions(const void *a, const void *b)
 {
-	struct hs_snapshot *snapshot = jvm->snapshot;
+	const struct stack_position *x = a, *y = b;
+
+	return (x->sp > y->sp) - (x->sp < y->sp);
+}
+
+static struct hs_err *read_positions(struct hs_jvm *jvm, struct stack_positions *positions)
+{
+	size_t count;
+	const struct hs_lwp *lwps = hs_target_lwps(jvm->target, &count);
+
+	positions->items = hs_arena_calloc(jvm->arena, count + 1, sizeof(*positions->items));
+	if (!positions->items)
+		return hs_err_oom();
+	for (size_t i = 0; i < count; i++)
+		if (lwps[i].has_regs && hs_regs_has(&lwps[i].regs, HS_REG_SP))
+			positions->items[positions->len++] =
+				(struct stack_position){lwps[i].regs.value[HS_REG_SP], lwps[i].tid};
+	qsort(positions->items, positions->len, sizeof(*positions->items), compare_positions);
+	return NULL;
+}
+
+/**
+ * The kernel thread that stands in the stack of a JavaThread; 0: none. It is a second witness
+ * beside OSThread::_thread_id, which may be damaged.
+ */
+static pid_t tid_by_stack(const struct stack_positions *positions, const struct hs_jthread *jthread)
+{
+	hs_addr start = jthread->stack_base - jthread->stack_size;
+	size_t low = 0, high = positions->len;
+
+	if (!jthread->stack_size)
+		return 0;
+	while (low < high) { // the first one at or above the start
+		size_t middle = low + (high - low) / 2;
+
+		if (positions->items[middle].sp >= start)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	if (low == positions->len || positions->items[low].sp >= jthread->stack_base)
+		return 0;
+	return positions->items[low].tid;
+}
+
+/** Does the kernel thread of its id stand in its stack? */
+static bool stands_in_stack(const struct hs_jvm *jvm, const struct hs_jthread *jthread)
+{
+	const struct hs_lwp *lwp = hs_jthread_lwp(jvm, jthread);
+
+	return lwp && lwp->has_regs && hs_regs_has(&lwp->regs, HS_REG_SP) &&
+	       hs_addr_in(lwp->regs.value[HS_REG_SP], jthread->stack_base - jthread->stack_size,
+	                  jthread->stack_base);
+}
+
+/** It is in the list, so it has a kernel thread: from before it is added until it is removed. */
+static void lose_lwp(struct hs_jvm *jvm, struct hs_jthread *jthread, struct hs_err *err)
+{
 	char subject[64];
 
+	hs_jvm_blind(jvm, err);
+	snprintf(subject, sizeof(subject), "JavaThread 0x%" PRIx64, jthread->addr);
+	hs_snapshot_gap(jvm->snapshot, subject, "what this Java thread does", err);
+	jthread->thread = HS_NONE;
+}
+
+/** Match a JavaThread with its kernel thread. NULL: a gap says why there is none. */
+static struct hs_thread *match_lwp(struct hs_jvm *jvm, const struct stack_positions *positions,
+                                   struct hs_jthread *jthread)
+{
+	struct hs_snapshot *snapshot = jvm->snapshot;
+	pid_t by_stack = stands_in_stack(jvm, jthread) ? 0 : tid_by_stack(positions, jthread);
+
+	if (by_stack)
+		jthread->tid = by_stack;
 	jthread->thread = HS_NONE;
 	if (jthread->tid > 0)
 		jthread->thread = hs_snapshot_thread_by_tid(snapshot, jthread->tid);
 	if (jthread->thread == HS_NONE) {
-		snprintf(subject, sizeof(subject), "JavaThread 0x%" PRIx64, jthread->addr);
-		hs_snapshot_gapf(snapshot, subject, "what this Java thread does",
-		                 "the process has no thread %d: it was starting or ending",
-		                 (int)jthread->tid);
+		lose_lwp(jvm, jthread,
+		         hs_err_new(HS_ERR_BAD_DATA, "there is no thread %d of the process",
+		                    (int)jthread->tid));
 		return NULL;
 	}
 	struct hs_thread *thread = &snapshot->threads.items[jthread->thread];
 	if (thread->vm_thread) {
-		snprintf(subject, sizeof(subject), "JavaThread 0x%" PRIx64, jthread->addr);
-		hs_snapshot_gapf(snapshot, subject, "what this Java thread does",
-		                 "thread %d already belongs to JavaThread 0x%" PRIx64,
-		                 (int)jthread->tid, thread->vm_thread);
-		jthread->thread = HS_NONE;
+		lose_lwp(jvm, jthread,
+		         hs_err_new(HS_ERR_BAD_DATA,
+		                    "thread %d already belongs to JavaThread 0x%" PRIx64,
+		                    (int)jthread->tid, thread->vm_thread));
 		return NULL;
 	}
 	thread->kind = HS_THREAD_JAVA;
@@ -411,7 +508,8 @@ static struct hs_thread *match_lwp(struct hs_jvm *jvm, struct hs_jthread *jthrea
 	return thread;
 }
 
-static struct hs_err *collect_one(struct hs_jvm *jvm, hs_addr addr)
+static struct hs_err *collect_one(struct hs_jvm *jvm, const struct stack_positions *positions,
+                                  hs_addr addr)
 {
 	struct hs_jthread *jthread = hs_vec_push(jvm->arena, &jvm->jthreads);
 	struct hs_err *err;
@@ -426,10 +524,11 @@ static struct hs_err *collect_one(struct hs_jvm *jvm, hs_addr addr)
 		return hs_jvm_gap(jvm, err, "this Java thread is missing", "JavaThread 0x%" PRIx64,
 		                  addr);
 	}
-	struct hs_thread *thread = match_lwp(jvm, jthread);
+	struct hs_thread *thread = match_lwp(jvm, positions, jthread);
 	err = read_thread_oops(jvm, jthread);
 	if (!err)
 		err = describe(jvm, jthread, thread);
+	hs_jvm_blind(jvm, err); // what it is parked for is not known
 	err = hs_jvm_gap(jvm, err, "its name and Java state", "java.lang.Thread of tid %d",
 	                 (int)jthread->tid);
 	if (thread)
@@ -512,14 +611,18 @@ static struct hs_err *build_index(struct hs_jvm *jvm)
 struct hs_err *hs_jvm_collect_threads(struct hs_jvm *jvm)
 {
 	struct hs_err *err;
+	struct stack_positions positions = {0};
 	hs_addr *addrs = NULL;
 	size_t count = 0;
 
 	err = read_list(jvm, &addrs, &count);
 	if (err)
 		return hs_err_wrap(err, "the JVM's list of threads");
+	err = read_positions(jvm, &positions);
+	if (err)
+		return err;
 	for (size_t i = 0; i < count; i++) {
-		err = collect_one(jvm, addrs[i]);
+		err = collect_one(jvm, &positions, addrs[i]);
 		if (err)
 			return err;
 	}

@@ -176,6 +176,11 @@ hs_addr hs_jthread_lock_stack_top(const struct hs_jvm *jvm, const struct hs_jthr
 /** Object of an ObjectMonitor; 0 when it is dead. */
 HS_MUST_CHECK struct hs_err *hs_monitor_object(struct hs_jvm *jvm, hs_addr monitor, hs_addr *ret);
 
+/** Object of an ObjectMonitor that a thread enters or waits in: there is one, it can be read, and
+ * it says so itself. HS_ERR_BAD_DATA. */
+HS_MUST_CHECK struct hs_err *hs_monitor_waited_object(struct hs_jvm *jvm, hs_addr monitor,
+                                                      hs_addr *ret);
+
 /** Who holds the lock of @p object, in any of HotSpot's encodings. @p monitor: its ObjectMonitor
  * where known, or 0. */
 HS_MUST_CHECK struct hs_err *hs_lock_owner(struct hs_jvm *jvm, hs_addr object, hs_addr monitor,
@@ -227,6 +232,11 @@ HS_MUST_CHECK struct hs_err *hs_loader_get(struct hs_jvm *jvm, hs_addr loader,
  * HS_ERR_ABSENT when it is none. */
 HS_MUST_CHECK struct hs_err *hs_loader_class_of_lock(struct hs_jvm *jvm, hs_addr loader,
                                                      hs_addr object, const char **ret);
+
+// ---- cross_checks.c
+
+/** Gaps where what is known of a thread does not fit together. After the stack walk. */
+HS_MUST_CHECK struct hs_err *hs_jvm_cross_check(struct hs_jvm *jvm);
 
 // ---- loading.c
 

@@ -166,6 +166,46 @@ struct hs_err *hs_monitor_object(struct hs_jvm *jvm, hs_addr monitor, hs_addr *r
 	return hs_oop_load_handle(jvm, monitor, HS_F_monitor_object, ret);
 }
 
+/**
+ * A monitor that somebody is in is not deflated: the mark word of its object points to it. Not so
+ * while objects move, or where a table does that.
+ */
+static bool is_object_of(struct hs_jvm *jvm, hs_addr object, hs_addr monitor)
+{
+	struct hs_err *err;
+	uint64_t mark;
+
+	if (object % 8 ||
+	    (jvm->compressed_oops &&
+	     object - jvm->narrow_oop_base > UINT64_C(0xffffffff) << jvm->narrow_oop_shift))
+		return false;
+	if (jvm->monitor_table || jvm->stw_gc_active || jvm->use_zgc || jvm->use_shenandoah)
+		return true;
+	err = hs_oop_mark(jvm, object, &mark);
+	if (err) { // a core without the heap
+		hs_err_free(err);
+		return true;
+	}
+	return mark == (monitor | MARK_INFLATED);
+}
+
+struct hs_err *hs_monitor_waited_object(struct hs_jvm *jvm, hs_addr monitor, hs_addr *ret)
+{
+	struct hs_err *err;
+	hs_addr object = 0;
+
+	err = hs_monitor_object(jvm, monitor, &object);
+	if (err)
+		return err;
+	if (!object || !is_object_of(jvm, object, monitor))
+		return hs_err_new(HS_ERR_BAD_DATA,
+		                  "ObjectMonitor 0x%" PRIx64
+		                  " is not that of its object 0x%" PRIx64,
+		                  monitor, object);
+	*ret = object;
+	return NULL;
+}
+
 /** ObjectMonitor of an object whose mark word says "inflated". HS_ERR_ABSENT. */
 static struct hs_err *find_monitor(struct hs_jvm *jvm, hs_addr object, uint64_t mark, hs_addr *ret)
 {
@@ -487,6 +527,24 @@ static struct hs_err *owner_by_address(struct hs_jvm *jvm, hs_addr object, uint6
 	return NULL;
 }
 
+/** An inflated lock is no longer fast-locked once it has seen its owner go (21+). */
+static struct hs_err *check_free(struct hs_jvm *jvm, hs_addr object)
+{
+	const struct hs_lock_stack_ref *ref = NULL;
+	struct hs_err *err;
+
+	// A live process changes between one word and the next.
+	if (jvm->locking_mode != HS_LOCKING_LIGHTWEIGHT ||
+	    jvm->snapshot->info.kind == HS_TARGET_LIVE)
+		return NULL;
+	err = find_in_lock_stacks(jvm, object, &ref);
+	if (!err && ref)
+		err = hs_err_new(HS_ERR_BAD_DATA,
+		                 "its monitor has no owner, but it is on the lock stack of \"%s\"",
+		                 hs_jthread_name(jvm, ref->thread));
+	return err;
+}
+
 static struct hs_err *owner_of_monitor(struct hs_jvm *jvm, hs_addr object,
                                        struct hs_lock_owner *owner)
 {
@@ -499,7 +557,7 @@ static struct hs_err *owner_of_monitor(struct hs_jvm *jvm, hs_addr object,
 		return err;
 	owner->words[0] = (struct hs_word){word, raw, 8};
 	if (raw == OWNER_NONE)
-		return NULL;
+		return check_free(jvm, object);
 	err = hs_layout_has(&jvm->layout, HS_F_thread_owner_id)
 	              ? owner_by_id(jvm, object, raw, owner)
 	              : owner_by_address(jvm, object, raw, owner);

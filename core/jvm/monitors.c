@@ -356,12 +356,7 @@ static bool owns_monitor(struct hs_jvm *jvm, const struct monitor_wait *wait, hs
 
 static struct hs_err *wait_object(struct hs_jvm *jvm, const struct monitor_wait *wait, hs_addr *ret)
 {
-	struct hs_err *err = hs_monitor_object(jvm, wait->monitor, ret);
-
-	if (!err && !*ret)
-		err = hs_err_new(HS_ERR_BAD_DATA, "ObjectMonitor 0x%" PRIx64 " has no object",
-		                 wait->monitor);
-	return err;
+	return hs_monitor_waited_object(jvm, wait->monitor, ret);
 }
 
 static struct hs_err *add_enter_wait(struct hs_jvm *jvm, const struct monitor_wait *wait)
@@ -697,8 +692,9 @@ static struct hs_err *check_fields(struct hs_jvm *jvm)
 struct hs_err *hs_jvm_collect_locks(struct hs_jvm *jvm)
 {
 	static struct hs_err *(*const steps[])(struct hs_jvm *) = {
-		check_fields,           collect_waits,  hs_class_collect_waits, collect_holds,
-		hs_class_collect_holds, hs_juc_collect, hs_carriers_collect,    hs_loading_collect,
+		check_fields,           hs_jvm_cross_check,  collect_waits,
+		hs_class_collect_waits, collect_holds,       hs_class_collect_holds,
+		hs_juc_collect,         hs_carriers_collect, hs_loading_collect,
 	};
 
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {

@@ -279,6 +279,7 @@ hs_addr hs_fake_code_monitor(struct fake_code *code, hs_addr object)
 	hs_addr monitor = take(code, 32);
 
 	hs_fake_u64(code->fake, monitor + 8, object);
+	hs_fake_u64(code->fake, object, monitor | 2); // inflated
 	return monitor;
 }
 

@@ -269,7 +269,7 @@ static void open_target(struct fixture *f, hs_addr futex_a, hs_addr futex_b)
 	class_class(f);
 	hs_fake_fill(f->fake, MIRROR, 0, 64);
 	hs_fake_fill(f->fake, INIT_LOCK, 0, 16);
-	hs_fake_u64(f->fake, INIT_LOCK, 1);
+	hs_fake_u64(f->fake, INIT_LOCK, MONITOR | 2); // inflated
 	hs_fake_u32(f->fake, INIT_LOCK + 8, INT_ARRAY);
 	hs_fake_fill(f->fake, MONITOR, 0, 64);
 	hs_fake_u64(f->fake, MONITOR + OFF_OBJECT, HANDLE);
