@@ -102,7 +102,8 @@ static bool read_rwlock(struct hs_target *target, const struct hs_futex_wait *wa
 	object->kind = held == RWLOCK_WRITER ? HS_MUSL_RWLOCK_OR_SEM : HS_MUSL_RWLOCK;
 	object->address = wait->word;
 	object->num_readers = held == RWLOCK_WRITER ? 0 : held;
-	return held && (held == RWLOCK_WRITER || held <= HS_MAX_THREADS);
+	// pthread_rwlock_t has pointers in it, sem_t only ints.
+	return held == RWLOCK_WRITER || (held && held <= HS_MAX_THREADS && wait->word % 8 == 0);
 }
 
 /** In the waiter's own stack: { waiter *prev, *next; int state, barrier; int *notify }. */

@@ -454,6 +454,51 @@ static void int_array_without_class(void **state)
 	assert_string_equal(r->label, "the monitor of a [I @41000");
 }
 
+/** Neither before its link nor being initialized: damaged. */
+static void damaged_state_is_no_all_clear(void **state)
+{
+	struct fixture *f = *state;
+
+	open_target(f, 0, 0);
+	pending_class(f, 0x77, 0);
+	hs_fake_u64(f->fake, THREAD_A + OFF_PENDING, MONITOR);
+	collect(f);
+	assert_int_equal(f->snapshot->waits.len, 1);
+	assert_int_equal(f->snapshot->gaps.len, 1);
+	assert_true(f->snapshot->blind);
+}
+
+/** OSThread::_thread_id is damaged: the stack that a thread stands in tells, too. */
+static void stack_tells_the_thread(void **state)
+{
+	struct fixture *f = *state;
+
+	open_target(f, 0, 0);
+	pending_class(f, LOADED, 0);
+	hs_fake_u32(f->fake, THREAD_A + 400, TID_B); // of B
+	hs_fake_u32(f->fake, THREAD_B + 400, 99);    // of none
+	hs_fake_u64(f->fake, THREAD_A + OFF_PENDING, MONITOR);
+	hs_fake_u64(f->fake, MONITOR + OFF_OWNER, THREAD_B);
+	collect(f);
+	assert_int_equal(assert_edge(f, HS_RES_CLASS_LINK, 0, 1, HS_READ)->owner_tid, TID_B);
+	assert_int_equal(f->snapshot->gaps.len, 0);
+}
+
+/** The object of the monitor that is waited for has another monitor. */
+static void monitor_of_another_object_is_a_gap(void **state)
+{
+	struct fixture *f = *state;
+
+	open_target(f, 0, 0);
+	pending_class(f, LOADED, 0);
+	hs_fake_u64(f->fake, THREAD_A + OFF_PENDING, MONITOR);
+	hs_fake_u64(f->fake, INIT_LOCK, (MONITOR + 64) | 2);
+	collect(f);
+	assert_int_equal(f->snapshot->waits.len, 0);
+	assert_int_equal(f->snapshot->gaps.len, 1);
+	assert_true(f->snapshot->blind);
+}
+
 static void unreadable_monitor_is_a_gap(void **state)
 {
 	struct fixture *f = *state;
@@ -577,6 +622,9 @@ int main(void)
 		INIT_LOCK_TEST(initializer_is_not_its_own_waiter),
 		INIT_LOCK_TEST(moved_init_lock_is_inferred),
 		INIT_LOCK_TEST(int_array_without_class),
+		INIT_LOCK_TEST(damaged_state_is_no_all_clear),
+		INIT_LOCK_TEST(stack_tells_the_thread),
+		INIT_LOCK_TEST(monitor_of_another_object_is_a_gap),
 		INIT_LOCK_TEST(unreadable_monitor_is_a_gap),
 		INIT_LOCK_TEST(notify_has_no_holder),
 		BEING_LINKED_TEST(sleeps_on_init_monitor),
