@@ -4,17 +4,33 @@
 #include "core/base/map64.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
 
 enum {
 	MAP_FIRST_CAP = 64
 };
 
+/** A number that the target cannot know: the kernel's random bytes for this process. */
+static uint64_t map_seed(void)
+{
+	const void *bytes = (const void *)getauxval(AT_RANDOM);
+	uint64_t seed = 0;
+
+	if (bytes)
+		memcpy(&seed, bytes, sizeof(seed));
+	return seed;
+}
+
 static size_t map_slot(const struct hs_map64 *map, uint64_t key)
 {
-	// Fibonacci hashing: the top bits of the product depend on all bits of the key.
 	int bits = 63 - __builtin_clzll((unsigned long long)map->cap);
 
-	return (size_t)(key * 0x9e3779b97f4a7c15ULL >> (64 - bits));
+	// Keys are addresses that a hostile core chooses. After the shift between the products
+	// no difference of keys collides for every seed; the top bits depend on all others.
+	key = (key ^ map->seed) * 0x9e3779b97f4a7c15ULL;
+	key = (key ^ key >> 32) * 0xd6e8feb86659fd93ULL;
+	return (size_t)(key >> (64 - bits));
 }
 
 void *hs_map64_get(const struct hs_map64 *map, uint64_t key)
@@ -43,7 +59,10 @@ static void map_insert(struct hs_map64 *map, uint64_t key, void *value)
 bool hs_map64_put(struct hs_map64 *map, uint64_t key, void *value)
 {
 	if (map->len * 3 >= map->cap * 2) {
-		struct hs_map64 bigger = {.cap = map->cap ? map->cap * 2 : MAP_FIRST_CAP};
+		struct hs_map64 bigger = {
+			.cap = map->cap ? map->cap * 2 : MAP_FIRST_CAP,
+			.seed = map->cap ? map->seed : map_seed(),
+		};
 
 		bigger.slots = calloc(bigger.cap, sizeof(*bigger.slots));
 		if (!bigger.slots)

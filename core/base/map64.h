@@ -18,6 +18,7 @@ struct hs_map64 {
 		void *value;
 	} * slots;
 	size_t cap, len;
+	uint64_t seed; /**< set with the first entry */
 };
 
 /** @return The value, or NULL. */

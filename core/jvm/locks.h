@@ -87,6 +87,19 @@ struct hs_lock_stack_ref {
 	const struct hs_vthread *vthread;
 };
 
+/** Mark word of the object of an entry of a LockStack. */
+struct hs_lock_stack_mark {
+	uint64_t mark;
+	const struct hs_lock_stack_ref *ref;
+};
+
+/** An id that ObjectMonitor::_owner may be. */
+struct hs_owner_id_ref {
+	uint64_t id;
+	bool of_carrier; /**< java_tid of a JavaThread, which may run a virtual thread now */
+	const struct hs_jthread *thread;
+};
+
 struct hs_loader_ref {
 	hs_addr loader;
 	const struct hs_loader_info *info;
@@ -101,6 +114,11 @@ struct hs_lock_index {
 
 	bool lock_stacks_read;
 	HS_VEC(struct hs_lock_stack_ref) lock_stacks; /**< by object, then slot */
+	bool marks_read;
+	HS_VEC(struct hs_lock_stack_mark) lock_stack_marks; /**< by mark */
+
+	bool owner_ids_read;
+	HS_VEC(struct hs_owner_id_ref) owner_ids; /**< by id; that of a carrier last */
 
 	bool classes_read;
 	struct hs_class_states states;

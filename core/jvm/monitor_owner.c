@@ -352,21 +352,47 @@ static struct hs_err *find_in_lock_stacks(struct hs_jvm *jvm, hs_addr object,
 	return NULL;
 }
 
+static int compare_marks(const void *a, const void *b)
+{
+	const struct hs_lock_stack_mark *x = a, *y = b;
+
+	return (x->mark > y->mark) - (x->mark < y->mark);
+}
+
+static void read_lock_stack_marks(struct hs_jvm *jvm)
+{
+	struct hs_lock_index *index = jvm->lock_index;
+
+	if (index->marks_read)
+		return;
+	index->marks_read = true;
+	hs_vec_each (ref, &index->lock_stacks) {
+		uint64_t mark = 0;
+		struct hs_err *err = hs_oop_mark(jvm, ref->object, &mark);
+
+		hs_err_free(err); // not this one
+		struct hs_lock_stack_mark *slot = hs_vec_push(jvm->arena, &index->lock_stack_marks);
+		if (slot)
+			*slot = (struct hs_lock_stack_mark){mark, ref};
+	}
+	hs_vec_sort(&index->lock_stack_marks, compare_marks);
+}
+
 /** First entry of an object whose mark word points to @p monitor: under ZGC two addresses may be
  * those of one object, where one of them was not yet corrected. */
 static const struct hs_lock_stack_ref *find_by_monitor(struct hs_jvm *jvm, hs_addr monitor)
 {
 	if (jvm->monitor_table || !monitor)
 		return NULL;
-	hs_vec_each (ref, &jvm->lock_index->lock_stacks) {
-		uint64_t mark = 0;
-		struct hs_err *err = hs_oop_mark(jvm, ref->object, &mark);
-
-		hs_err_free(err); // not this one
-		if (mark == (monitor | MARK_INFLATED))
-			return ref;
-	}
-	return NULL;
+	read_lock_stack_marks(jvm);
+	const struct hs_lock_index *index = jvm->lock_index;
+	const struct hs_lock_stack_mark key = {.mark = monitor | MARK_INFLATED};
+	const struct hs_lock_stack_mark *found =
+		index->lock_stack_marks.len
+			? bsearch(&key, index->lock_stack_marks.items, index->lock_stack_marks.len,
+	                          sizeof(key), compare_marks)
+			: NULL;
+	return found ? found->ref : NULL;
 }
 
 /** A virtual thread that is not mounted: it stays the holder while its state does. */
@@ -470,6 +496,50 @@ static struct hs_err *owner_anonymous(struct hs_jvm *jvm, hs_addr object,
 	return owner_by_lock_stack(jvm, object, owner);
 }
 
+static int compare_owner_ids(const void *a, const void *b)
+{
+	const struct hs_owner_id_ref *x = a, *y = b;
+
+	if (x->id != y->id)
+		return x->id > y->id ? 1 : -1;
+	return x->of_carrier - y->of_carrier;
+}
+
+static void add_owner_id(struct hs_jvm *jvm, int64_t id, bool of_carrier,
+                         const struct hs_jthread *thread)
+{
+	struct hs_owner_id_ref *ref = hs_vec_push(jvm->arena, &jvm->lock_index->owner_ids);
+
+	if (ref)
+		*ref = (struct hs_owner_id_ref){(uint64_t)id, of_carrier, thread};
+}
+
+/** The thread with this id; NULL: none. There may be very many threads and locks. */
+static const struct hs_jthread *find_owner_id(struct hs_jvm *jvm, uint64_t id, bool of_carrier)
+{
+	struct hs_lock_index *index = hs_lock_index(jvm);
+	const struct hs_owner_id_ref key = {.id = id, .of_carrier = of_carrier};
+
+	if (!index)
+		return NULL; // sticky in the arena
+	if (!index->owner_ids_read) {
+		index->owner_ids_read = true;
+		hs_vec_each (jthread, &jvm->jthreads) {
+			add_owner_id(jvm, jthread->monitor_owner_id, false, jthread);
+			if (jthread->thread != HS_NONE)
+				add_owner_id(jvm,
+				             jvm->snapshot->threads.items[jthread->thread].java_tid,
+				             true, jthread);
+		}
+		hs_vec_sort(&index->owner_ids, compare_owner_ids);
+	}
+	const struct hs_owner_id_ref *ref =
+		index->owner_ids.len ? bsearch(&key, index->owner_ids.items, index->owner_ids.len,
+	                                       sizeof(key), compare_owner_ids)
+				     : NULL;
+	return ref ? ref->thread : NULL;
+}
+
 /** 24+: the owner is JavaThread::_monitor_owner_id, java.lang.Thread.tid of what it runs. */
 static struct hs_err *owner_by_id(struct hs_jvm *jvm, hs_addr object, uint64_t raw,
                                   struct hs_lock_owner *owner)
@@ -478,9 +548,8 @@ static struct hs_err *owner_by_id(struct hs_jvm *jvm, hs_addr object, uint64_t r
 		return owner_anonymous(jvm, object, owner);
 	if (raw == OWNER_DEFLATER)
 		return NULL;
-	hs_vec_each (jthread, &jvm->jthreads) {
-		if ((uint64_t)jthread->monitor_owner_id != raw)
-			continue;
+	const struct hs_jthread *jthread = find_owner_id(jvm, raw, false);
+	if (jthread) {
 		owner_is(jvm, owner, jthread, "thread id");
 		return NULL;
 	}
@@ -492,10 +561,8 @@ static struct hs_err *owner_by_id(struct hs_jvm *jvm, hs_addr object, uint64_t r
 		return NULL;
 	}
 	// A carrier's own id is not in its JavaThread while it runs a virtual thread.
-	hs_vec_each (jthread, &jvm->jthreads) {
-		if (jthread->thread == HS_NONE ||
-		    (uint64_t)jvm->snapshot->threads.items[jthread->thread].java_tid != raw)
-			continue;
+	jthread = find_owner_id(jvm, raw, true);
+	if (jthread) {
 		owner_is(jvm, owner, jthread, "thread id");
 		return NULL;
 	}

@@ -73,13 +73,32 @@ static void test_many(void **state)
 	}
 }
 
+/** Keys whose products with a well-known multiplier differ in the low bits alone: a hostile core's.
+ */
+static void test_colliding_keys(void **state)
+{
+	(void)state;
+	static char values[10 * MANY];
+	const uint64_t multiplier = 0x9e3779b97f4a7c15ULL;
+	uint64_t inverse = multiplier; // Newton's iteration, modulo 2^64
+	struct hs_map64 map = {0};
+
+	for (int i = 0; i < 6; i++)
+		inverse *= 2 - multiplier * inverse;
+	assert_true(multiplier * inverse == 1);
+	for (uint64_t i = 0; i < 10 * MANY; i++)
+		assert_true(hs_map64_put(&map, inverse * i, &values[i]));
+	for (uint64_t i = 0; i < 10 * MANY; i++)
+		assert_ptr_equal(hs_map64_get(&map, inverse * i), &values[i]);
+	hs_map64_deinit(&map);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_empty),
-		cmocka_unit_test(test_zero_is_a_key),
-		cmocka_unit_test(test_replace),
-		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_empty),          cmocka_unit_test(test_zero_is_a_key),
+		cmocka_unit_test(test_replace),        cmocka_unit_test(test_many),
+		cmocka_unit_test(test_colliding_keys),
 	};
 
 	return cmocka_run_group_tests_name("map64", tests, NULL, NULL);
