@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One of each lock of a C library, waited for: `musl recursive` or `musl normal` says of what kind the mutexes are.
+// One of each lock of a C library, waited for: `musl recursive` or `musl normal` says of what kind
+// the mutexes are.
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
@@ -7,7 +8,8 @@
 #include <unistd.h>
 
 static pthread_mutex_t first, second, outer;
-static pthread_rwlock_t rwlock = PTHREAD_RWLOCK_INITIALIZER, read_locked = PTHREAD_RWLOCK_INITIALIZER;
+static pthread_rwlock_t rwlock = PTHREAD_RWLOCK_INITIALIZER,
+			read_locked = PTHREAD_RWLOCK_INITIALIZER;
 static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
 static sem_t sem;
 static pthread_barrier_t barrier;
@@ -62,9 +64,11 @@ static void *wait_sem(void *arg)
 
 int main(int argc, char **argv)
 {
-	static void *(*const routines[])(void *) = {take_both, take_both, hold_rwlocks, want_read,
+	static void *(*const routines[])(void *) = {take_both,  take_both, hold_rwlocks, want_read,
 	                                            want_write, wait_cond, wait_sem};
-	enum { COUNT = sizeof(routines) / sizeof(routines[0]) };
+	enum {
+		COUNT = sizeof(routines) / sizeof(routines[0])
+	};
 	static void *const arguments[COUNT] = {&first, &second};
 	pthread_t threads[COUNT];
 	pthread_mutexattr_t attr;
