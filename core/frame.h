@@ -107,6 +107,7 @@ struct hs_frame {
 	uint16_t num_locks;
 	uint16_t num_locals;
 	uint8_t found_by;   /**< enum hs_found_by */
+	bool in_chunk;      /**< of an unmounted virtual thread: its slots are in a heap object */
 	bool is_activation; /**< pc is exact: top frame, or interrupted by a signal */
 };
 

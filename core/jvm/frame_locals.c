@@ -197,7 +197,7 @@ struct hs_err *hs_java_frame_local_oop(struct hs_jvm *jvm, uint32_t thread, uint
 	if (!jvm->code_cache || thread >= jvm->snapshot->threads.len)
 		return hs_err_absent();
 	const struct hs_thread *t = &jvm->snapshot->threads.items[thread];
-	if (frame >= t->num_frames)
+	if (frame >= t->num_frames || t->frames[frame].in_chunk)
 		return hs_err_absent();
 
 	switch (t->frames[frame].location->kind) {
@@ -392,7 +392,8 @@ static struct hs_err *interpreted_slots(struct hs_jvm *jvm, const struct hs_fram
 struct hs_err *hs_frame_slots_read(struct hs_jvm *jvm, const struct hs_thread *thread,
                                    uint32_t frame, struct hs_frame_slots *ret)
 {
-	if (!jvm->code_cache || frame >= thread->num_frames)
+	// In a stack chunk objects may be encoded as in fields.
+	if (!jvm->code_cache || frame >= thread->num_frames || thread->frames[frame].in_chunk)
 		return hs_err_absent();
 	// In a stack chunk of a virtual thread oops may be encoded, and interpreter frames lead
 	// elsewhere.

@@ -201,7 +201,10 @@ struct hs_err *hs_chunk_frames(struct hs_jvm *jvm, hs_addr addr, uint32_t thread
 			return err;
 		jvm->stack_oops = oops_of(jvm, &chunk);
 		jvm->in_chunk = true;
+		size_t first = list->frames.len;
 		err = walk_chunk(jvm, &chunk, thread, list);
+		for (size_t i = first; i < list->frames.len; i++)
+			list->frames.items[i].in_chunk = true;
 		jvm->in_chunk = false;
 		jvm->stack_oops = HS_STACK_OOPS_RAW;
 		addr = chunk.parent;
