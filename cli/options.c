@@ -72,7 +72,7 @@ static void print_help(void)
 	     "(for\n"
 	     "                     flame graphs), json; graph: dot, text, json\n"
 	     "  --all              stacks: print equal stacks once per thread\n"
-	     "  --thread TID|NAME  stacks: only this thread\n"
+	     "  --thread TID|NAME  stacks: only this thread (TID: also a virtual thread's number)\n"
 	     "  --locals           stacks, JSON: arguments and local variables of Java frames\n"
 	     "  --redact           keep what the program wrote out of the output: strings, "
 	     "numbers,\n"
