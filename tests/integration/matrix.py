@@ -209,15 +209,22 @@ def lines_of(frames):
     return [line for frame, locks in frames or [] for line in (f"at {frame}", *locks)]
 
 
-def without_class_lines(frames):
-    return frames and [(frame, [lock for lock in locks if "initialization monitor" not in lock]) for frame, locks in frames]
+def in_old_words(frames):
+    """What jstack of 8 and 11 words otherwise, in the words of the later ones, or left out where it says nothing."""
+
+    def word(frame, lock):
+        in_wait = frame.startswith("java.lang.Object.wait")
+        return lock.replace("waiting to re-lock in wait()", "waiting on" if in_wait else "locked")
+
+    unsaid = ("initialization monitor", "no object reference available")
+    return frames and [(f, [word(f, lock) for lock in locks if not any(text in lock for text in unsaid)]) for f, locks in frames]
 
 
 class Looks:
     """What one look at a process or core was compared with."""
 
-    def __init__(self, has_class_lines):
-        self.has_class_lines = has_class_lines
+    def __init__(self, is_old):
+        self.is_old = is_old
         self.threads = self.frames = 0
         self.different = []
         self.lines = []
@@ -228,7 +235,7 @@ class Looks:
             self.frames += len(frames)
             if ours.get(name) == frames:
                 continue
-            if not self.has_class_lines and without_class_lines(ours.get(name)) == frames:
+            if self.is_old and in_old_words(ours.get(name)) == in_old_words(frames):
                 continue
             self.different.append(f"{what}: {name}")
             diff = list(difflib.unified_diff(lines_of(frames), lines_of(ours.get(name)), n=1, lineterm=""))[3:]
@@ -241,9 +248,8 @@ class Looks:
 class Row:
     def __init__(self, jdk, number, row):
         self.jdk, self.number, self.row = jdk, number, row
-        # jstack of 8 and 11 does not say that a thread waits for a class initializer.
-        has_class_lines = jdk.name not in ("8", "11")
-        self.live, self.core = Looks(has_class_lines), Looks(has_class_lines)
+        is_old = jdk.name in ("8", "11")
+        self.live, self.core = Looks(is_old), Looks(is_old)
         self.kinds = collections.Counter()
         self.failed = self.to_remove = None
 
