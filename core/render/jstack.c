@@ -193,6 +193,13 @@ static void print_lock(const struct writer *w, const struct hs_frame_lock *lock,
 	fputc('\n', w->out);
 }
 
+/** The stub below a mounted virtual thread, which HotSpot's walk ends at. */
+static bool is_continuation_entry(const struct hs_location *l)
+{
+	return !strcmp(l->class_name, "jdk.internal.vm.Continuation") &&
+	       !strcmp(l->method, "enterSpecial");
+}
+
 static void print_stack(const struct writer *w, const struct hs_thread *t)
 {
 	const struct hs_frame_lock *waited = NULL, *above;
@@ -200,7 +207,7 @@ static void print_stack(const struct writer *w, const struct hs_thread *t)
 	for (uint32_t i = 0; i < t->num_frames; i++) {
 		const struct hs_frame *frame = &t->frames[i];
 
-		if (!is_java_frame(frame))
+		if (!is_java_frame(frame) || is_continuation_entry(frame->location))
 			continue;
 		print_frame(w, frame->location);
 		above = waited;
@@ -251,6 +258,17 @@ static void print_counters(const struct writer *w, const struct hs_dump_thread *
 		fprintf(w->out, "defined_classes=%" PRId64 " ", d->defined_classes);
 }
 
+/** OSThread::print_on() */
+static void print_os_thread(const struct writer *w, const struct hs_thread *t)
+{
+	if (w->dialect->has_decimal_nid)
+		fprintf(w->out, "nid=%d ", (int)t->tid);
+	else
+		fprintf(w->out, "nid=0x%x ", (unsigned)t->tid);
+	if (t->dump->os_state)
+		fprintf(w->out, "%s ", t->dump->os_state);
+}
+
 /** From os_prio to the state words, the same for threads of Java and of the VM. */
 static void print_native_part(const struct writer *w, const struct hs_thread *t)
 {
@@ -261,12 +279,9 @@ static void print_native_part(const struct writer *w, const struct hs_thread *t)
 	if (w->dialect->has_counters)
 		print_counters(w, d);
 	fprintf(w->out, "tid=0x%016" PRIx64 " ", d->address);
-	if (w->dialect->has_decimal_nid)
-		fprintf(w->out, "nid=%d ", (int)t->tid);
-	else
-		fprintf(w->out, "nid=0x%x ", (unsigned)t->tid);
-	if (d->os_state)
-		fprintf(w->out, "%s ", d->os_state);
+	// JavaThread::print_on() leaves that to the virtual thread on it, where there is one.
+	if (!d->carried || !w->dialect->has_carrier)
+		print_os_thread(w, t);
 	if (w->dialect->has_counters)
 		fputc(' ', w->out);
 }

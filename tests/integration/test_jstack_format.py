@@ -37,6 +37,8 @@ GRAMMAR = {
     "thread": rf'".*" #\d+ (?:\[\d+\] )?(?:daemon )?prio=\d+ {NATIVE} ?\[{ADDRESS}\]',
     "vm thread": rf'".*" {NATIVE} ?',
     "state": rf"   java\.lang\.Thread\.State: {JAVA_STATE}",
+    "carrier": rf'".*" #\d+ \[\d+\] (?:daemon )?prio=\d+ os_prio=\d+ {COUNTERS}tid={ADDRESS}  \[{ADDRESS}\]',
+    "virtual": r'".*" #\d+ daemon prio=5 virtual',
     "carrying": r"   (?:Carrying|Mounted) virtual thread #\d+",
     "compiler": r"   (?:No compile task|Compiling: .*)",
     "frame": r"\tat [^()\t]+\((?:[^()/@]+(?:@[^()/]+)?/)?(?:Native Method|Unknown Source|Redefined|[^():/]+(?::\d+)?)\)",
@@ -74,7 +76,7 @@ class Dump:
         self.threads, self.list, self.title, self.tail, self.order = {}, [], [], [], []
         part = self.title
         for line in lines_of(text):
-            header = re.match(rf'".*tid=({ADDRESS}) nid=', line)
+            header = re.match(rf'".*tid=({ADDRESS}) ', line)
             if re.match(r"_java_thread_list=", line):
                 part = self.list
                 continue  # the list is another after each thread that starts
