@@ -15,7 +15,8 @@
 
 enum {
 	CHUNK = 1 << 20,
-	OVERLAP = 64, /**< bytes of an object's header that may lie in the next chunk */
+	OVERLAP = 64,            /**< bytes of an object's header that may lie in the next chunk */
+	LAST_WORD = OVERLAP - 8, /**< offset in a header up to which a word can be read */
 	MARK_MASK = 3,
 	MARK_FORWARDED = 3, /**< low bits of a mark word (markWord.hpp, 8 to 28) */
 	PAGE = 4096,
@@ -211,6 +212,10 @@ static struct hs_err *heap_range(struct hs_jvm *jvm, hs_addr *start_ret, hs_addr
 		err = hs_target_read_u64(jvm->target, reserved + 8, &words);
 	if (err)
 		return err;
+	if (hs_layout_offset(&jvm->layout, HS_F_oop_mark) > LAST_WORD ||
+	    hs_layout_offset(&jvm->layout, HS_F_oop_klass) > LAST_WORD ||
+	    hs_layout_offset(&jvm->layout, HS_F_oop_narrow_klass) > LAST_WORD)
+		return hs_err_new(HS_ERR_UNSUPPORTED, "the header of an object is not known");
 	if (!*start_ret || *start_ret % PAGE || words > UINT64_MAX / 8 ||
 	    hs_addr_wraps(*start_ret, words * 8))
 		return hs_err_new(HS_ERR_BAD_DATA, "the heap has no range that makes sense");
