@@ -23,6 +23,8 @@ enum hs_limit {
 	HS_MAX_ARRAY = 1 << 22,        /**< elements of one Java array we iterate */
 	HS_MAX_CHAIN = 65536,          /**< nodes of any other linked walk */
 	HS_MAX_CHUNK_WORDS = 1 << 24,  /**< words of one stack chunk of a virtual thread */
+	HS_MAX_CHUNK_FRAMES = 1 << 24, /**< frames of all virtual threads that are not mounted */
+	HS_MAX_GAPS = 10000,           /**< gaps with a line of their own */
 	HS_MAX_SCOPES = 256,           /**< inlined scopes at one pc */
 	HS_MAX_LOCALS = 1024,          /**< local variables of one frame */
 	HS_MAX_ALL_LOCALS = 1 << 22,   /**< local variables of all frames */

@@ -211,6 +211,10 @@ void hs_snapshot_add_hold(struct hs_snapshot *snapshot, const struct hs_edge *ed
 static void add_gap(struct hs_snapshot *snapshot, const char *subject, const char *costs,
                     const char *reason)
 {
+	if (snapshot->gaps.len >= HS_MAX_GAPS) {
+		snapshot->num_more_gaps++;
+		return;
+	}
 	for (size_t i = 0; i < snapshot->gaps.len; i++) {
 		const struct hs_gap *gap = &snapshot->gaps.items[i];
 
@@ -246,9 +250,23 @@ void hs_snapshot_gapf(struct hs_snapshot *snapshot, const char *subject, const c
 	add_gap(snapshot, subject, costs, reason);
 }
 
+static void add_more_gaps(struct hs_snapshot *snapshot)
+{
+	const char *reason =
+		hs_arena_printf(snapshot->arena, "%zu times more than the %d that are listed",
+	                        snapshot->num_more_gaps, HS_MAX_GAPS);
+	struct hs_gap *gap = snapshot->num_more_gaps && reason
+	                             ? hs_vec_push(snapshot->arena, &snapshot->gaps)
+	                             : NULL;
+
+	if (gap)
+		*gap = (struct hs_gap){"other gaps", reason, "facts of the same kinds"};
+}
+
 struct hs_err *hs_snapshot_seal(struct hs_snapshot *snapshot)
 {
 	hs_snapshot_redact_names(snapshot);
+	add_more_gaps(snapshot);
 	snapshot->sealed = true;
 	index_destroy(snapshot->index);
 	snapshot->index = NULL;

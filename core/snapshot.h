@@ -184,6 +184,7 @@ struct hs_snapshot {
 	HS_VEC(struct hs_edge) waits;
 	HS_VEC(struct hs_edge) holds;
 	HS_VEC(struct hs_gap) gaps;
+	size_t num_more_gaps; /**< beyond HS_MAX_GAPS: the seal adds one gap for them */
 	const struct hs_thread_dump *dump; /**< NULL unless asked for, and without HotSpot */
 	/** A gap that can hide a deadlock: without findings, the verdict is then "incomplete". */
 	bool blind;
