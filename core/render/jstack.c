@@ -340,6 +340,9 @@ static bool wanted(const struct writer *w, const struct hs_thread *t)
 /** Below its carrier, as 25 and later print it. */
 static void print_mounted(const struct writer *w, uint32_t carrier)
 {
+	// Few threads are carriers, and there may be very many virtual threads to search.
+	if (!thread_at(w, carrier)->dump->carried)
+		return;
 	hs_vec_each (t, &w->snapshot->threads) {
 		if (t->kind != HS_THREAD_VIRTUAL || t->carrier != carrier)
 			continue;
