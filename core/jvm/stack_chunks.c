@@ -39,6 +39,11 @@ static uint32_t get_u32(const uint8_t *bytes, uint32_t offset)
 	return value;
 }
 
+static uint8_t get_u8(const uint8_t *bytes, uint32_t offset)
+{
+	return offset < MAX_HEADER ? bytes[offset] : 0;
+}
+
 static struct hs_err *check_klass(struct hs_jvm *jvm, hs_addr addr)
 {
 	const struct hs_klass *klass;
@@ -53,7 +58,7 @@ static struct hs_err *check_klass(struct hs_jvm *jvm, hs_addr addr)
 static struct hs_err *read_chunk(struct hs_jvm *jvm, hs_addr addr, struct chunk *ret)
 {
 	const struct hs_vthread_layout *layout = &jvm->vthreads->layout;
-	uint8_t header[MAX_HEADER];
+	uint8_t header[MAX_HEADER] = {0};
 	struct hs_err *err;
 
 	if (!layout->chunk_header || layout->chunk_header > MAX_HEADER || !layout->chunk_sp ||
@@ -78,9 +83,9 @@ static struct hs_err *read_chunk(struct hs_jvm *jvm, hs_addr addr, struct chunk 
 	ret->sp = ret->stack + (uint64_t)sp * WORD;
 	ret->end = ret->stack + (uint64_t)bottom * WORD;
 	if (layout->chunk_flags)
-		ret->flags = header[layout->chunk_flags];
+		ret->flags = get_u8(header, layout->chunk_flags);
 	if (layout->chunk_lock_stack_size)
-		ret->lock_stack_size = header[layout->chunk_lock_stack_size];
+		ret->lock_stack_size = get_u8(header, layout->chunk_lock_stack_size);
 	return hs_oop_load(jvm, addr + layout->chunk_parent, &ret->parent);
 }
 
@@ -190,15 +195,21 @@ struct hs_err *hs_chunk_frames(struct hs_jvm *jvm, hs_addr addr, uint32_t thread
 	struct hs_list_walk walk = {0};
 	struct hs_err *err = NULL;
 	struct chunk chunk;
+	size_t before;
 
 	if (!jvm->code_cache)
 		return hs_err_new(HS_ERR_UNSUPPORTED, "the code cache could not be read");
 	while (!err && addr) {
 		if (hs_list_walk_ends(&walk, addr, HS_MAX_CHAIN))
 			return hs_err_new(HS_ERR_BAD_DATA, "its chain of stack chunks has no end");
+		if (jvm->vthreads->chunk_frames >= HS_MAX_CHUNK_FRAMES)
+			return hs_err_new(HS_ERR_BAD_DATA,
+			                  "more than %d frames in all stack chunks",
+			                  HS_MAX_CHUNK_FRAMES);
 		err = read_chunk(jvm, addr, &chunk);
 		if (err)
 			return err;
+		before = list->frames.len;
 		jvm->stack_oops = oops_of(jvm, &chunk);
 		jvm->in_chunk = true;
 		size_t first = list->frames.len;
@@ -207,6 +218,7 @@ struct hs_err *hs_chunk_frames(struct hs_jvm *jvm, hs_addr addr, uint32_t thread
 			list->frames.items[i].in_chunk = true;
 		jvm->in_chunk = false;
 		jvm->stack_oops = HS_STACK_OOPS_RAW;
+		jvm->vthreads->chunk_frames += list->frames.len - before + 1;
 		addr = chunk.parent;
 	}
 	return err;

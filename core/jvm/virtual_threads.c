@@ -14,9 +14,9 @@
 #include "core/jvm/locks.h"
 
 enum {
-	PARK_FRAMES = 8,   /**< from the top down to VirtualThread.parkNanos at most */
-	MAX_BAD = 10,      /**< threads with a gap of their own */
-	MAX_OBJECT = 1024, /**< bytes of a VirtualThread: 136 in 25 */
+	PARK_FRAMES = 8,                /**< from the top down to VirtualThread.parkNanos at most */
+	MAX_BAD = 10,                   /**< threads with a gap of their own */
+	MAX_ENTRIES = 4 * HS_MAX_ARRAY, /**< of all sets of threads, empty ones too */
 	// ObjectWaiter, not published: { next, prev, JavaThread *, OopHandle vthread @24,
 	// ObjectMonitor *monitor @32 } (objectMonitor.hpp, 24 to 28). Checked by the handle.
 	WAITER_VTHREAD = 24,
@@ -36,103 +36,15 @@ struct finder {
 	struct hs_map64 seen;       /**< containers */
 	size_t num_skipped;         /**< threads beyond HS_MAX_THREADS */
 	size_t num_bad;             /**< threads that could not be read */
+	uint64_t left;              /**< entries of sets that may still be looked at */
 };
 
 // ---- layout
 
-static struct hs_err *field_offset(struct hs_jvm *jvm, const struct hs_klass *klass,
-                                   const char *name, uint32_t *ret)
-{
-	const struct hs_jfield *field = NULL;
-	struct hs_err *err = hs_klass_field(jvm, klass, name, &field);
-
-	if (hs_err_catch(&err, HS_ERR_ABSENT))
-		return NULL;
-	if (!err && !field->is_static)
-		*ret = field->offset;
-	return err;
-}
-
-/** layout_helper of an instance: its size in bytes, bit 0 is a flag (klass.hpp). */
-static uint32_t instance_size(const struct hs_klass *klass)
-{
-	return klass->layout_helper > 0 ? (uint32_t)klass->layout_helper & ~7U : 0;
-}
-
-struct row {
-	const char *name;
-	uint32_t *ret;
-};
-
-static struct hs_err *read_rows(struct hs_jvm *jvm, const struct hs_klass *klass,
-                                const struct row *rows, size_t count)
-{
-	struct hs_err *err = NULL;
-
-	for (size_t i = 0; !err && i < count; i++)
-		err = field_offset(jvm, klass, rows[i].name, rows[i].ret);
-	return err;
-}
-
-static struct hs_err *read_thread_layout(struct hs_jvm *jvm, struct hs_vthread_layout *layout)
-{
-	const struct row rows[] = {
-		{"state",               &layout->state       },
-		{"cont",                &layout->cont        },
-		{"scheduler",           &layout->scheduler   },
-		{"termination",         &layout->termination },
-		{"parkBlocker",         &layout->park_blocker},
-		{"name",                &layout->name        },
-		{"tid",                 &layout->tid         },
-		{"headStackableScopes", &layout->scopes      },
-		{"objectWaiter",        &layout->waiter      }, // injected, 24+
-	};
-	const struct hs_klass *klass;
-	struct hs_err *err;
-
-	err = hs_klass_find(jvm, "java/lang/VirtualThread", &klass);
-	if (!err)
-		err = read_rows(jvm, klass, rows, sizeof(rows) / sizeof(rows[0]));
-	if (!err)
-		err = hs_vthread_states_read(jvm, klass, layout);
-	if (err)
-		return err;
-	layout->size = instance_size(klass);
-	if (!layout->size || layout->size > MAX_OBJECT || !layout->state || !layout->cont)
-		return hs_err_new(HS_ERR_UNSUPPORTED, "the layout of VirtualThread is not known");
-	return NULL;
-}
-
-static struct hs_err *read_chunk_layout(struct hs_jvm *jvm, struct hs_vthread_layout *layout)
-{
-	const struct row rows[] = {
-		{"parent",        &layout->chunk_parent         },
-		{"size",          &layout->chunk_size           },
-		{"sp",            &layout->chunk_sp             },
-		{"bottom",        &layout->chunk_bottom         }, // 21.0.4+
-		{"argsize",       &layout->chunk_argsize        }, // 21.0.2
-		{"flags",         &layout->chunk_flags          }, // injected
-		{"lockStackSize", &layout->chunk_lock_stack_size}, // injected, 24+
-	};
-	const struct hs_klass *klass;
-	struct hs_err *err;
-
-	err = hs_klass_find(jvm, "jdk/internal/vm/Continuation", &klass);
-	if (!err)
-		err = field_offset(jvm, klass, "tail", &layout->cont_tail);
-	if (!err)
-		err = hs_klass_find(jvm, "jdk/internal/vm/StackChunk", &klass);
-	if (!err)
-		err = read_rows(jvm, klass, rows, sizeof(rows) / sizeof(rows[0]));
-	if (err)
-		return err;
-	layout->chunk_header = instance_size(klass);
-	return NULL;
-}
-
 /** HS_ERR_ABSENT: this JVM has no virtual threads. */
 static struct hs_err *make_table(struct hs_jvm *jvm)
 {
+	const struct hs_klass *klass, *chunk;
 	struct hs_vthread_table *table;
 	struct hs_err *err;
 
@@ -141,10 +53,16 @@ static struct hs_err *make_table(struct hs_jvm *jvm)
 	table = hs_arena_alloc(jvm->arena, sizeof(*table));
 	if (!table)
 		return hs_err_oom();
-	err = read_thread_layout(jvm, &table->layout);
+	err = hs_klass_find(jvm, "java/lang/VirtualThread", &klass);
+	if (!err)
+		err = hs_vthread_layout_read(jvm, klass, &table->layout);
 	if (err)
 		return err;
-	err = read_chunk_layout(jvm, &table->layout);
+	err = hs_klass_find(jvm, "jdk/internal/vm/Continuation", &klass);
+	if (!err)
+		err = hs_klass_find(jvm, "jdk/internal/vm/StackChunk", &chunk);
+	if (!err)
+		err = hs_chunk_layout_read(jvm, klass, chunk, &table->layout);
 	if (hs_err_catch(&err, HS_ERR_ABSENT))
 		err = hs_err_new(HS_ERR_UNSUPPORTED, "the class StackChunk is missing");
 	jvm->vthreads = table; // threads and states are known without their stacks
@@ -156,11 +74,7 @@ static struct hs_err *make_table(struct hs_jvm *jvm)
 
 static hs_addr get_oop(struct hs_jvm *jvm, const uint8_t *object, uint32_t offset)
 {
-	const struct hs_vthread_layout *layout = &jvm->vthreads->layout;
-
-	if (!offset || offset + sizeof(uint64_t) > layout->size + 4)
-		return 0;
-	return hs_oop_decode(jvm, object + offset);
+	return offset ? hs_oop_decode(jvm, object + offset) : 0;
 }
 
 static struct hs_err *read_tail(struct hs_jvm *jvm, struct hs_vthread *vthread)
@@ -176,6 +90,7 @@ static struct hs_err *read_tail(struct hs_jvm *jvm, struct hs_vthread *vthread)
 static struct hs_err *read_waiter(struct hs_jvm *jvm, const uint8_t *object,
                                   struct hs_vthread *vthread)
 {
+	int64_t tid = vthread->java_tid;
 	const struct hs_klass *klass;
 	hs_addr waiter, handle, back;
 	struct hs_err *err;
@@ -195,7 +110,9 @@ static struct hs_err *read_waiter(struct hs_jvm *jvm, const uint8_t *object,
 	back = hs_oop_resolve(jvm, hs_oop_uncolor(jvm, back));
 	// A collector that moves objects may have corrected one of the two pointers only.
 	err = hs_oop_klass(jvm, back, &klass);
-	if (!err && back != vthread->oop && strcmp(klass->name, "java/lang/VirtualThread") != 0)
+	if (!err && back != vthread->oop)
+		err = hs_oop_get_int(jvm, back, "tid", &tid);
+	if (hs_err_catch(&err, HS_ERR_ABSENT) || (!err && tid != vthread->java_tid))
 		err = hs_err_new(HS_ERR_BAD_DATA, "its ObjectWaiter is of another thread");
 	if (err)
 		return err;
@@ -205,7 +122,7 @@ static struct hs_err *read_waiter(struct hs_jvm *jvm, const uint8_t *object,
 static struct hs_err *read_vthread(struct hs_jvm *jvm, struct hs_vthread *vthread)
 {
 	const struct hs_vthread_layout *layout = &jvm->vthreads->layout;
-	uint8_t object[MAX_OBJECT + 8];
+	uint8_t object[HS_VTHREAD_MAX_BYTES + 8];
 	struct hs_err *err;
 	uint32_t state;
 
@@ -265,6 +182,11 @@ static struct hs_err *add_scopes(struct finder *finder, hs_addr scope)
 	return err;
 }
 
+static bool put_index(struct hs_map64 *map, uint64_t key, size_t index)
+{
+	return !key || hs_map64_put(map, key, (void *)(uintptr_t)(index + 1));
+}
+
 /** @p oop is a thread of any kind. */
 static struct hs_err *add_thread(struct finder *finder, hs_addr oop)
 {
@@ -287,21 +209,36 @@ static struct hs_err *add_thread(struct finder *finder, hs_addr oop)
 	}
 	struct hs_vthread vthread = {.oop = oop, .thread = HS_NONE};
 	err = read_vthread(jvm, &vthread);
-	if (err)
+	// Where objects move while they are read there may be two copies of it, with one tid. The
+	// first is the one that a JavaThread knows, if any does.
+	if (err || hs_map64_get(&table->by_tid, (uint64_t)vthread.java_tid))
 		return err;
 	struct hs_vthread *item = hs_vec_push(jvm->arena, &table->items);
-	if (!item || !hs_map64_put(&table->by_oop, oop, (void *)(uintptr_t)table->items.len))
+	if (!item || !put_index(&table->by_oop, oop, table->items.len - 1) ||
+	    !put_index(&table->by_tid, (uint64_t)vthread.java_tid, table->items.len - 1))
 		return hs_err_oom();
 	*item = vthread;
 	return vthread.scopes ? add_scopes(finder, vthread.scopes) : NULL;
 }
 
+/** Many containers may claim one large set, each with another path to it. */
+static struct hs_err *too_much(struct finder *finder)
+{
+	finder->left = 0;
+	return hs_err_new(HS_ERR_BAD_DATA, "more than %d entries in all sets of threads",
+	                  MAX_ENTRIES);
+}
+
 static struct hs_err *visit_thread(void *arg, hs_addr key, hs_addr value)
 {
 	struct finder *finder = arg;
-	struct hs_err *err = add_thread(finder, key);
+	struct hs_err *err;
 
 	(void)value;
+	if (!finder->left)
+		return too_much(finder);
+	finder->left--;
+	err = add_thread(finder, key);
 	if (!err || hs_err_code(err) == HS_ERR_OOM)
 		return err;
 	// One that cannot be read must not cost the others.
@@ -316,14 +253,26 @@ static struct hs_err *visit_thread(void *arg, hs_addr key, hs_addr value)
 static struct hs_err *add_set(struct finder *finder, hs_addr set)
 {
 	struct hs_err *err;
-	hs_addr map = 0;
+	hs_addr map = 0, table = 0;
+	uint32_t length = 0;
 
 	if (!set)
 		return NULL;
 	err = hs_oop_get_oop(finder->jvm, set, "map", &map);
 	if (err || !map)
 		return err;
-	return hs_oop_each_chm(finder->jvm, map, visit_thread, finder);
+	err = hs_oop_get_oop(finder->jvm, map, "table", &table);
+	if (!err && table)
+		err = hs_oop_array_length(finder->jvm, table, &length);
+	if (!err && length >= finder->left)
+		err = too_much(finder);
+	if (err)
+		return err;
+	finder->left -= length;
+	err = hs_oop_each_chm(finder->jvm, map, visit_thread, finder);
+	if (err && hs_err_code(err) != HS_ERR_OOM) // however far it came
+		finder->left -= finder->left < HS_MAX_ARRAY ? finder->left : HS_MAX_ARRAY;
+	return err;
 }
 
 /** ThreadPerTaskExecutor.threads, SharedThreadContainer.virtualThreads, ThreadFlock.threads. */
@@ -382,6 +331,7 @@ static struct hs_err *add_registered(struct finder *finder)
 static struct hs_err *count_untracked(struct finder *finder, int64_t *ret)
 {
 	struct hs_jvm *jvm = finder->jvm;
+	uint64_t sum; // what a target adds up to may wrap
 	const struct hs_klass *klass;
 	hs_addr adder = 0, cells = 0, cell;
 	struct hs_err *err;
@@ -399,13 +349,15 @@ static struct hs_err *count_untracked(struct finder *finder, int64_t *ret)
 		err = hs_oop_get_oop(jvm, adder, "cells", &cells);
 	if (!err && cells)
 		err = hs_oop_array_length(jvm, cells, &length);
+	sum = (uint64_t)*ret;
 	for (uint32_t i = 0; !err && i < length; i++) {
 		err = hs_oop_array_get(jvm, cells, i, &cell);
 		if (!err && cell)
 			err = hs_oop_get_int(jvm, cell, "value", &value);
 		if (!err && cell)
-			*ret += value;
+			sum += (uint64_t)value;
 	}
+	*ret = (int64_t)sum;
 	return err;
 }
 
@@ -523,11 +475,6 @@ static struct hs_err *add_record(struct hs_jvm *jvm, struct hs_vthread *vthread)
 	if (name && *name)
 		hs_snapshot_name_thread(jvm->snapshot, thread, name);
 	return hs_jvm_gap(jvm, err, "its name", "virtual thread #%" PRId64, vthread->java_tid);
-}
-
-static bool put_index(struct hs_map64 *map, uint64_t key, size_t index)
-{
-	return !key || hs_map64_put(map, key, (void *)(uintptr_t)(index + 1));
 }
 
 /** Threads in join() park for the Sync of the latch. */
@@ -699,7 +646,7 @@ static struct hs_err *read_stacks(struct hs_jvm *jvm)
 
 struct hs_err *hs_vthreads_collect(struct hs_jvm *jvm)
 {
-	struct finder finder = {.jvm = jvm};
+	struct finder finder = {.jvm = jvm, .left = MAX_ENTRIES};
 	struct hs_err *err = make_table(jvm);
 
 	if (hs_err_catch(&err, HS_ERR_ABSENT))

@@ -68,8 +68,25 @@ struct hs_vthread_layout {
 struct hs_vthread_table {
 	struct hs_vthread_layout layout;
 	HS_VEC(struct hs_vthread) items; /**< by java_tid */
+	uint64_t chunk_frames; /**< read so far, and chunks: many threads may claim one chunk */
 	struct hs_map64 by_oop, by_tid, by_cont, by_thread, by_termination;
 };
+
+enum {
+	HS_VTHREAD_MAX_BYTES = 1024, /**< of a java.lang.VirtualThread: 136 in 25 */
+};
+
+// ---- virtual_layout.c
+
+/** Fields of java.lang.VirtualThread, all of them within layout->size. */
+HS_MUST_CHECK struct hs_err *hs_vthread_layout_read(struct hs_jvm *jvm,
+                                                    const struct hs_klass *klass,
+                                                    struct hs_vthread_layout *layout);
+/** Fields of jdk.internal.vm.Continuation and jdk.internal.vm.StackChunk, the latter all within
+ * layout->chunk_header, which stays 0 when that fails: then no chunk is read. */
+HS_MUST_CHECK struct hs_err *hs_chunk_layout_read(struct hs_jvm *jvm, const struct hs_klass *cont,
+                                                  const struct hs_klass *chunk,
+                                                  struct hs_vthread_layout *layout);
 
 // ---- virtual_threads.c
 

@@ -293,6 +293,79 @@ static void reads_lock_stack(void **state)
 	assert_true(hs_err_catch(&err, HS_ERR_BAD_DATA));
 }
 
+/** Offsets come from the target's own tables. */
+static void offsets_outside_of_the_header(void **state)
+{
+	struct chunks *c = *state;
+	hs_addr objects[4], slots[4];
+	size_t count;
+	struct hs_err *err;
+
+	c->table.layout.chunk_flags = 1 << 24;
+	c->table.layout.chunk_lock_stack_size = 1 << 24;
+	err = walk(c);
+	assert_null(err);
+	assert_int_equal(c->code->list.frames.len, 2);
+	err = hs_chunk_lock_stack(c->code->jvm, CHUNK, objects, slots, 4, &count);
+	assert_null(err);
+	assert_int_equal(count, 0);
+}
+
+/** A class in the caches, with fields that are each at @p offset. */
+static const struct hs_klass *make_class(struct chunks *c, const char *name, const char *field,
+                                         uint32_t offset)
+{
+	struct hs_jfield *fields = hs_arena_calloc(c->code->jvm->arena, 3, sizeof(*fields));
+	const struct hs_klass *klass;
+	struct hs_err *err = hs_oop_klass(c->code->jvm, hs_fake_code_object(c->code, name), &klass);
+
+	assert_null(err);
+	assert_non_null(fields);
+	fields[0] = (struct hs_jfield){.name = "state", .signature = "I", .offset = 16};
+	fields[1] = (struct hs_jfield){.name = "cont", .signature = "LC;", .offset = 24};
+	fields[2] = (struct hs_jfield){.name = field, .signature = "J", .offset = offset};
+	struct hs_klass *cached = hs_map64_get(&c->code->jvm->klasses, klass->addr);
+	cached->layout_helper = 64;
+	cached->fields = fields;
+	cached->num_fields = 3;
+	cached->fields_read = true;
+	return klass;
+}
+
+static void fields_must_lie_in_their_object(void **state)
+{
+	struct chunks *c = *state;
+	struct hs_vthread_layout layout = {0};
+	struct hs_jvm *jvm = c->code->jvm;
+	const struct hs_klass *good = make_class(c, "good", "tid", 56);
+	const struct hs_klass *bad = make_class(c, "bad", "tid", 64);
+	const struct hs_klass *cont = make_class(c, "cont", "tail", 8);
+	const struct hs_klass *chunk = make_class(c, "chunk", "flags", 1 << 24);
+	struct hs_err *err;
+
+	err = hs_vthread_layout_read(jvm, good, &layout);
+	assert_null(err);
+	assert_int_equal(layout.size, 64);
+	assert_int_equal(layout.tid, 56);
+	err = hs_vthread_layout_read(jvm, bad, &layout);
+	assert_true(hs_err_catch(&err, HS_ERR_BAD_DATA));
+	err = hs_chunk_layout_read(jvm, cont, chunk, &layout);
+	assert_true(hs_err_catch(&err, HS_ERR_BAD_DATA));
+	assert_int_equal(layout.chunk_header, 0);
+}
+
+/** Very many threads that claim the same chunk: there is an end to what is made of it. */
+static void frames_of_all_threads_are_bounded(void **state)
+{
+	struct chunks *c = *state;
+	struct hs_err *err = walk(c);
+
+	assert_null(err);
+	assert_int_equal(c->table.chunk_frames, 3); // and the chunk
+	c->table.chunk_frames = HS_MAX_CHUNK_FRAMES;
+	check_damaged(c, "in all stack chunks", 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -305,6 +378,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(other_object_is_no_chunk, setup, teardown),
 		cmocka_unit_test_setup_teardown(damaged_frames_end_the_walk, setup, teardown),
 		cmocka_unit_test_setup_teardown(reads_lock_stack, setup, teardown),
+		cmocka_unit_test_setup_teardown(offsets_outside_of_the_header, setup, teardown),
+		cmocka_unit_test_setup_teardown(fields_must_lie_in_their_object, setup, teardown),
+		cmocka_unit_test_setup_teardown(frames_of_all_threads_are_bounded, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
