@@ -16,7 +16,9 @@ struct scheduler {
 	hs_addr oop;
 	int64_t parallelism; /**< 0: not known */
 	size_t num_taken, num_free;
-	uint32_t resource; /**< HS_NONE: nobody waits for one of its carriers */
+	size_t num_idle;    /**< parked, without a virtual thread: spares when others block */
+	struct hs_word ctl; /**< ForkJoinPool.ctl; size 0: not read */
+	uint32_t resource;  /**< HS_NONE: nobody waits for one of its carriers */
 };
 
 struct schedulers {
@@ -25,6 +27,10 @@ struct schedulers {
 
 enum {
 	MAX_SCHEDULERS = 256, /**< custom ones, by reflection only */
+	// ForkJoinPool.java, 21 to 28: ctl is the number of released workers (RC, 16 bits), that of
+	// all (TC, 16 bits), and the top of the stack of idle ones: a version and an index.
+	RC_SHIFT = 48,
+	INDEX_MASK = 0xffff,
 };
 
 static struct scheduler *find(struct schedulers *schedulers, hs_addr oop)
@@ -34,6 +40,20 @@ static struct scheduler *find(struct schedulers *schedulers, hs_addr oop)
 			return scheduler;
 	}
 	return NULL;
+}
+
+/** ForkJoinPool.ctl; nothing where it cannot be read. */
+static void read_ctl(struct hs_jvm *jvm, struct scheduler *scheduler)
+{
+	const struct hs_jfield *field = NULL;
+	const struct hs_klass *klass;
+	struct hs_err *err = hs_oop_klass(jvm, scheduler->oop, &klass);
+
+	if (!err)
+		err = hs_klass_field(jvm, klass, "ctl", &field);
+	if (!err && !field->is_static)
+		scheduler->ctl = hs_word_at(jvm, scheduler->oop + field->offset, 8);
+	hs_err_free(err); // idle workers may then be about to run
 }
 
 /** NULL: too many of them, or no memory. */
@@ -50,6 +70,7 @@ static struct scheduler *add(struct hs_jvm *jvm, struct schedulers *schedulers, 
 	*scheduler = (struct scheduler){.oop = oop, .resource = HS_NONE};
 	err = hs_oop_get_int(jvm, oop, "parallelism", &scheduler->parallelism);
 	hs_err_free(err); // no ForkJoinPool: how many carriers it has is its own affair
+	read_ctl(jvm, scheduler);
 	return scheduler;
 }
 
@@ -64,6 +85,52 @@ static hs_addr pool_of_worker(struct hs_jvm *jvm, hs_addr thread)
 		err = hs_oop_get_oop(jvm, thread, "pool", &pool);
 	hs_err_free(err); // then it is none that we know of
 	return pool;
+}
+
+/** Length of the stack of idle workers: one that was released a moment ago is not in it. */
+static struct hs_err *count_stacked(struct hs_jvm *jvm, const struct scheduler *scheduler,
+                                    size_t *ret)
+{
+	uint32_t top = (uint32_t)scheduler->ctl.value, length;
+	hs_addr queues = 0, queue;
+	struct hs_err *err;
+
+	*ret = 0;
+	err = hs_oop_get_oop(jvm, scheduler->oop, "queues", &queues);
+	if (!err)
+		err = hs_oop_array_length(jvm, queues, &length);
+	while (!err && top && *ret < scheduler->num_idle) {
+		int64_t below = 0;
+
+		if ((top & INDEX_MASK) >= length)
+			return hs_err_new(HS_ERR_BAD_DATA, "no such worker");
+		err = hs_oop_array_get(jvm, queues, top & INDEX_MASK, &queue);
+		if (!err)
+			err = hs_oop_get_int(jvm, queue, "stackPred", &below);
+		top = (uint32_t)below;
+		++*ret;
+	}
+	return err;
+}
+
+/** Do all idle workers stay idle? A ForkJoinPool wakes none while as many are released as its
+ * parallelism says, be they blocked or not (signalWork). */
+static bool idle_ones_stay(struct hs_jvm *jvm, const struct scheduler *scheduler)
+{
+	struct hs_err *err;
+	size_t stacked;
+
+	if (!scheduler->num_idle)
+		return true;
+	if (!scheduler->ctl.size ||
+	    (int16_t)(scheduler->ctl.value >> RC_SHIFT) < scheduler->parallelism)
+		return false;
+	err = count_stacked(jvm, scheduler, &stacked);
+	if (err) {
+		hs_err_free(err); // they may be about to run
+		return false;
+	}
+	return stacked == scheduler->num_idle;
 }
 
 /** Threads of a pool that carry a virtual thread, and those that could. */
@@ -83,15 +150,18 @@ static void count_carriers(struct hs_jvm *jvm, struct schedulers *schedulers)
 			continue;
 		}
 		scheduler = find(schedulers, pool_of_worker(jvm, jthread->thread_oop));
-		if (scheduler)
+		if (scheduler && (jthread->thread_status & HS_STATUS_PARKED))
+			scheduler->num_idle++;
+		else if (scheduler)
 			scheduler->num_free++;
 	}
 }
 
-static bool all_taken(const struct scheduler *scheduler)
+static bool all_taken(struct hs_jvm *jvm, const struct scheduler *scheduler)
 {
 	return scheduler->parallelism > 0 && !scheduler->num_free &&
-	       (int64_t)scheduler->num_taken >= scheduler->parallelism;
+	       (int64_t)scheduler->num_taken >= scheduler->parallelism &&
+	       idle_ones_stay(jvm, scheduler);
 }
 
 static void name_resource(struct hs_jvm *jvm, struct scheduler *scheduler)
@@ -111,18 +181,19 @@ static void name_resource(struct hs_jvm *jvm, struct scheduler *scheduler)
 	                   scheduler->num_taken);
 }
 
-static void add_wait(struct hs_jvm *jvm, const struct hs_vthread *vthread, uint32_t resource)
+static void add_wait(struct hs_jvm *jvm, const struct hs_vthread *vthread,
+                     const struct scheduler *scheduler)
 {
 	const struct hs_edge edge = {
 		.thread = vthread->thread,
-		.resource = resource,
+		.resource = scheduler->resource,
 		.frame = hs_java_top_frame(jvm, vthread->thread),
 		.certainty = HS_INFERRED,
 		.read_from = hs_arena_printf(jvm->arena,
 	                                     "java.lang.VirtualThread 0x%" PRIx64
 	                                     ", state: ready to run, not mounted",
 	                                     vthread->oop),
-		.words = {hs_word_at(jvm, hs_vthread_state_word(jvm, vthread), 4)},
+		.words = {hs_word_at(jvm, hs_vthread_state_word(jvm, vthread), 4), scheduler->ctl},
 	};
 
 	jvm->snapshot->threads.items[vthread->thread].state = "ready to run, waits for a carrier";
@@ -164,18 +235,21 @@ struct hs_err *hs_carriers_collect(struct hs_jvm *jvm)
 	if (!schedulers.items.len)
 		return NULL;
 	count_carriers(jvm, &schedulers);
-	hs_vec_each (vthread, &jvm->vthreads->items) {
-		struct scheduler *scheduler = find(&schedulers, vthread->scheduler);
-
-		if (vthread->is_mounted || !hs_vthread_is_runnable(vthread->state) || !scheduler ||
-		    !all_taken(scheduler))
+	hs_vec_each (scheduler, &schedulers.items) {
+		if (!all_taken(jvm, scheduler))
 			continue;
-		if (scheduler->resource == HS_NONE)
-			name_resource(jvm, scheduler);
-		add_wait(jvm, vthread, scheduler->resource);
+		name_resource(jvm, scheduler);
 		starved = true;
 	}
-	if (starved)
-		add_holds(jvm, &schedulers);
+	if (!starved)
+		return NULL;
+	hs_vec_each (vthread, &jvm->vthreads->items) {
+		const struct scheduler *scheduler = find(&schedulers, vthread->scheduler);
+
+		if (!vthread->is_mounted && hs_vthread_is_runnable(vthread->state) && scheduler &&
+		    scheduler->resource != HS_NONE)
+			add_wait(jvm, vthread, scheduler);
+	}
+	add_holds(jvm, &schedulers);
 	return NULL;
 }

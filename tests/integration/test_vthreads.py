@@ -263,6 +263,20 @@ class VirtualThreads(harness.TestCase):
             for finding in report.findings("deadlock.possible"):
                 self.assertIn("v-starved", report.thread_names(finding["threads"]))
 
+    def check_starved_beside_spare(self, jdk_name):
+        """An idle spare carrier, made for some file access, does not run while the pinned ones count as active."""
+        jdk = harness.need_jdk(jdk_name)
+        options = ["-Djdk.virtualThreadScheduler.parallelism=1"]
+        with harness.temp_dir() as directory, self.start(jdk, directory, options, "spare", "starve-one") as target:
+            for file in (target.pid, harness.gcore(target.pid, directory)):
+                result = harness.hangscope(file, "--json")
+                report = harness.Report(result.json())
+                workers = [t for t in report.data["threads"] if re.match(r"ForkJoinPool-1-worker-", t["name"] or "")]
+                self.assertGreater(len(workers), 1, "no spare was made")
+                self.assertEqual(report.data["verdict"], "possible-deadlock", str(result))
+                (finding,) = report.findings("deadlock.possible")
+                self.assertEqual(set(report.thread_names(finding["threads"])), {"v-starved", "v-one"})
+
     def check_untracked(self, jdk_name):
         """Only counted by the JVM: the report says that it cannot see them."""
         jdk = harness.need_jdk(jdk_name)
@@ -309,6 +323,8 @@ def add_tests():
     for name in NEWER_JDKS:
         setattr(VirtualThreads, f"test_dump_{name}", lambda self, name=name: self.check(name, core=False))
         setattr(VirtualThreads, f"test_waits_{name}", lambda self, name=name: self.check_waits(name))
+    # Later ones read files without a spare.
+    VirtualThreads.test_starved_beside_spare_21 = lambda self: self.check_starved_beside_spare("21")
     zgc = ["-XX:+UseZGC"]
     VirtualThreads.test_dump_zgc_25 = lambda self: self.check("25", zgc)
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import java.io.File;
+import java.io.IOException;
+import java.io.RandomAccessFile;
 import java.lang.reflect.Method;
 import java.util.ArrayList;
 import java.util.List;
@@ -63,8 +65,24 @@ public final class Virtual {
     static void touch() {}
   }
 
+  /** While a carrier reads a file its scheduler may run another, which stays as an idle spare. */
+  static void makeSpare() {
+    Thread reader =
+        start(
+            "v-reader",
+            () -> {
+              try (RandomAccessFile file = new RandomAccessFile("/proc/self/stat", "r")) {
+                sink += file.read();
+              } catch (IOException e) {
+                throw new AssertionError(e);
+              }
+            });
+    sleep(300);
+    threads.remove(reader); // it ended
+  }
+
   /** With two carriers: both are pinned and wait for a lock whose holder waits for a carrier. */
-  static void starve() {
+  static void starve(boolean two) {
     Thread owner =
         start(
             "v-starved",
@@ -75,7 +93,7 @@ public final class Virtual {
             });
     sleep(200);
     start("v-one", () -> StarvedOne.touch());
-    start("v-two", () -> StarvedTwo.touch());
+    if (two) start("v-two", () -> StarvedTwo.touch());
     sleep(300);
     LockSupport.unpark(owner);
     threads.remove(owner); // it stays runnable
@@ -261,7 +279,9 @@ public final class Virtual {
         else if (part.equals("executors")) executors();
         else if (part.equals("locks")) deadlock(false);
         else if (part.equals("monitors")) deadlock(true);
-        else if (part.equals("starve")) starve();
+        else if (part.equals("starve")) starve(true);
+        else if (part.equals("spare")) makeSpare();
+        else if (part.equals("starve-one")) starve(false);
         else if (part.startsWith("many=")) many(Integer.parseInt(part.substring(5)));
         else throw new IllegalArgumentException(part);
       }
