@@ -13,7 +13,7 @@
 
 /** qsort() of a vector; an empty one has no items to point to. */
 #define hs_vec_sort(vec, compare) \
-	((vec)->len ? qsort((vec)->items, (vec)->len, sizeof(*(vec)->items), compare) : (void)0)
+	((vec)->items ? qsort((vec)->items, (vec)->len, sizeof(*(vec)->items), compare) : (void)0)
 
 /** Bounds a linked walk, and finds out that it goes in circles (Brent). Zero-initialize. */
 struct hs_list_walk {

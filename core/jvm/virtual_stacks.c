@@ -114,7 +114,7 @@ struct hs_err *hs_return_barrier_step(struct hs_jvm *jvm, struct hs_cursor *curs
                                       struct hs_frame_list *list)
 {
 	const struct hs_jthread *jthread = hs_jthread_by_index(jvm, cursor->thread);
-	hs_addr entry, cont, chunk = 0, pc, fp;
+	hs_addr entry = 0, cont = 0, chunk = 0, pc, fp;
 	struct hs_frame *frame;
 	struct hs_err *err;
 
@@ -263,7 +263,7 @@ static struct hs_err *split_one(struct hs_jvm *jvm, struct hs_jthread *jthread)
 	struct hs_vthread *vthread =
 		(struct hs_vthread *)hs_vthread_by_oop(jvm, jthread->vthread_oop);
 	uint32_t count = count_mounted(carrier);
-	hs_addr entry, cont;
+	hs_addr entry = 0, cont = 0;
 	struct hs_err *err;
 
 	if (!count && (!vthread || !carrier->num_frames || !carrier->frames_cut)) {
