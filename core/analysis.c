@@ -190,20 +190,25 @@ static struct hs_err *collect(struct hs_target *target, const struct hs_analysis
 
 // ---- the second look at a live target
 
+static bool same_word(struct hs_target *target, const struct hs_word *word)
+{
+	uint64_t now = 0;
+	struct hs_err *err;
+
+	if (!word->size || word->size > sizeof(now))
+		return true;
+	err = hs_target_read_now(target, word->addr, &now, word->size);
+	if (err) {
+		hs_err_free(err);
+		return false;
+	}
+	return now == word->value;
+}
+
 static bool same_words(struct hs_target *target, const struct hs_edge *edge)
 {
 	for (size_t i = 0; i < HS_EDGE_WORDS; i++) {
-		const struct hs_word *word = &edge->words[i];
-		uint64_t now = 0;
-
-		if (!word->size || word->size > sizeof(now))
-			continue;
-		struct hs_err *err = hs_target_read_now(target, word->addr, &now, word->size);
-		if (err) {
-			hs_err_free(err);
-			return false;
-		}
-		if (now != word->value)
+		if (!same_word(target, &edge->words[i]))
 			return false;
 	}
 	return true;
@@ -279,6 +284,13 @@ static bool has_unmounted(const struct hs_snapshot *s, const struct hs_finding *
 	return false;
 }
 
+/** The words of an unmounted virtual thread are in the heap. What a collection left at the old
+ * place of an object never changes again, and would hold for ever. */
+static bool heap_unmoved(struct hs_target *target, const struct hs_snapshot *s)
+{
+	return !s->was_collecting && same_word(target, &s->collections);
+}
+
 /**
  * The words of a cycle are read one after the other, and a busy thread comes back to the same
  * place: edges of different moments could close a circle that never was. They are of one moment
@@ -296,7 +308,7 @@ static bool cycle_holds(struct hs_target *target, const struct hs_snapshot *s,
 		    !count_switches(target, s, f, &after))
 			return false;
 		if (before == after && ++still == needed)
-			return true;
+			return needed == 1 || heap_unmoved(target, s);
 		if (needed > 1)
 			nanosleep(&(struct timespec){.tv_nsec = UNMOUNTED_PAUSE_NS}, NULL);
 	}

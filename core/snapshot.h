@@ -186,6 +186,11 @@ struct hs_snapshot {
 	HS_VEC(struct hs_gap) gaps;
 	size_t num_more_gaps; /**< beyond HS_MAX_GAPS: the seal adds one gap for them */
 	const struct hs_thread_dump *dump; /**< NULL unless asked for, and without HotSpot */
+	/** A count of the garbage collections that have begun, read before any object; size 0:
+	 * none. While it stays, and none was under way, a collector that stops the world moves no
+	 * object: their words can be looked at again where they were. */
+	struct hs_word collections;
+	bool was_collecting; /**< such a collection was under way then */
 	/** A gap that can hide a deadlock: without findings, the verdict is then "incomplete". */
 	bool blind;
 	bool has_locals; /**< the local variables of Java frames were collected */

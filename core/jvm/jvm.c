@@ -275,6 +275,24 @@ static struct hs_err *resolve_zgc(struct hs_jvm *jvm, const struct flags *flags)
 	return err;
 }
 
+/** Remembers how many collections have begun: see hs_snapshot. */
+static struct hs_err *read_collections(struct hs_jvm *jvm, hs_addr heap)
+{
+	struct hs_word *word = &jvm->snapshot->collections;
+	struct hs_err *err;
+	uint32_t value;
+
+	if (!hs_layout_has(&jvm->layout, HS_F_heap_collections))
+		return NULL;
+	word->addr = heap + hs_layout_offset(&jvm->layout, HS_F_heap_collections);
+	err = hs_target_read_u32(jvm->target, word->addr, &value);
+	if (err)
+		return err;
+	word->value = value;
+	word->size = sizeof(value);
+	return NULL;
+}
+
 /** A core may be taken in the middle of a collection that moves objects. */
 static struct hs_err *read_gc_active(struct hs_jvm *jvm)
 {
@@ -290,9 +308,12 @@ static struct hs_err *read_gc_active(struct hs_jvm *jvm)
 		err = hs_target_read_u8(
 			jvm->target, heap + hs_layout_offset(&jvm->layout, HS_F_heap_stw_gc_active),
 			&active);
+	if (!err && heap)
+		err = read_collections(jvm, heap);
 	if (err)
 		return err;
 	jvm->stw_gc_active = active == 1;
+	jvm->snapshot->was_collecting = jvm->stw_gc_active;
 	if (jvm->stw_gc_active)
 		hs_snapshot_gapf(jvm->snapshot, "Java heap",
 		                 "an object that is being moved may be read at its old place",
