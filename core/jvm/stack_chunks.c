@@ -189,38 +189,67 @@ static struct hs_err *walk_chunk(struct hs_jvm *jvm, const struct chunk *chunk, 
 	return err;
 }
 
+/** Does the chain that starts at @p addr come to an end? Where it cannot be read, it does. */
+static struct hs_err *check_chain(struct hs_jvm *jvm, hs_addr addr)
+{
+	struct hs_list_walk walk = {0};
+	struct chunk chunk;
+
+	for (; addr; addr = chunk.parent) {
+		if (hs_list_walk_ends(&walk, addr, HS_MAX_CHAIN))
+			return hs_err_new(HS_ERR_BAD_DATA, "its chain of stack chunks has no end");
+		struct hs_err *err = read_chunk(jvm, addr, &chunk);
+		if (err && hs_err_code(err) == HS_ERR_OOM)
+			return err;
+		hs_err_free(err); // the walk will tell
+		if (err)
+			break;
+	}
+	return NULL;
+}
+
+static struct hs_err *walk_one(struct hs_jvm *jvm, const struct chunk *chunk, uint32_t thread,
+                               struct hs_frame_list *list)
+{
+	size_t first = list->frames.len;
+	struct hs_err *err;
+
+	jvm->stack_oops = oops_of(jvm, chunk);
+	jvm->in_chunk = true;
+	err = walk_chunk(jvm, chunk, thread, list);
+	for (size_t i = first; i < list->frames.len; i++)
+		list->frames.items[i].in_chunk = true;
+	jvm->in_chunk = false;
+	jvm->stack_oops = HS_STACK_OOPS_RAW;
+	jvm->vthreads->chunk_frames += list->frames.len - first + 1;
+	return err;
+}
+
 struct hs_err *hs_chunk_frames(struct hs_jvm *jvm, hs_addr addr, uint32_t thread,
                                struct hs_frame_list *list)
 {
-	struct hs_list_walk walk = {0};
-	struct hs_err *err = NULL;
+	struct hs_err *err = NULL, *endless;
 	struct chunk chunk;
-	size_t before;
 
 	if (!jvm->code_cache)
 		return hs_err_new(HS_ERR_UNSUPPORTED, "the code cache could not be read");
+	endless = check_chain(jvm, addr);
+	if (endless && hs_err_code(endless) == HS_ERR_OOM)
+		return endless;
 	while (!err && addr) {
-		if (hs_list_walk_ends(&walk, addr, HS_MAX_CHAIN))
-			return hs_err_new(HS_ERR_BAD_DATA, "its chain of stack chunks has no end");
 		if (jvm->vthreads->chunk_frames >= HS_MAX_CHUNK_FRAMES)
-			return hs_err_new(HS_ERR_BAD_DATA,
-			                  "more than %d frames in all stack chunks",
-			                  HS_MAX_CHUNK_FRAMES);
-		err = read_chunk(jvm, addr, &chunk);
-		if (err)
-			return err;
-		before = list->frames.len;
-		jvm->stack_oops = oops_of(jvm, &chunk);
-		jvm->in_chunk = true;
-		size_t first = list->frames.len;
-		err = walk_chunk(jvm, &chunk, thread, list);
-		for (size_t i = first; i < list->frames.len; i++)
-			list->frames.items[i].in_chunk = true;
-		jvm->in_chunk = false;
-		jvm->stack_oops = HS_STACK_OOPS_RAW;
-		jvm->vthreads->chunk_frames += list->frames.len - before + 1;
-		addr = chunk.parent;
+			err = hs_err_new(HS_ERR_BAD_DATA, "more than %d frames in all stack chunks",
+			                 HS_MAX_CHUNK_FRAMES);
+		if (!err)
+			err = read_chunk(jvm, addr, &chunk);
+		if (!err)
+			err = walk_one(jvm, &chunk, thread, list);
+		// In a circle no frame but those of the first chunk is known to be the next.
+		addr = err || endless ? 0 : chunk.parent;
 	}
+	if (!err)
+		return endless;
+	hs_err_free(endless);
 	return err;
 }
 

@@ -207,6 +207,10 @@ static void circle_of_chunks_ends(void **state)
 	hs_fake_u64(c->code->fake, CHUNK + PARENT, SECOND);
 	hs_fake_u64(c->code->fake, SECOND + PARENT, CHUNK);
 	check_damaged(c, "has no end", 0);
+	// The frames of the first one are right, and none comes twice.
+	put_chunk(c, SECOND, CHUNK);
+	put_chunk(c, CHUNK, SECOND);
+	check_damaged(c, "has no end", 2);
 }
 
 static void absurd_sizes_are_errors(void **state)
