@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * @file
- * Dump streams: `dump_streams CORE|PID DIRECTORY PREFIX` writes small inputs for the fuzz targets
- * from a real JVM: DIRECTORY/TARGET/PREFIX-NN. See make_corpus.py.
+ * Dump streams: `dump_streams CORE|PID DIRECTORY PREFIX [TARGET...]` writes small inputs for the
+ * fuzz targets, or for these, from a real JVM: DIRECTORY/TARGET/PREFIX-NN. See make_corpus.py.
  */
 
 #include <gelf.h>
@@ -11,29 +11,15 @@
 #include <string.h>
 
 #include "core/jvm/scopes.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/dump.h"
 
 enum {
-	PER_KIND = 14,   // files of each target
-	MAX_FILE = 1000, // bytes of a stream
 	NUM_SYMBOLS = 20,
 	MAX_ROWS = 8192,
 	MAX_STRIDE = 256,
 };
 
-struct dump {
-	struct hs_jvm *jvm;
-	const char *directory, *prefix;
-	unsigned written_fields, written_lines, written_scopes;
-	bool seen_fields[MAX_FILE], seen_lines[MAX_FILE];
-};
-
-struct bytes {
-	uint8_t data[1 << 16];
-	size_t len;
-};
-
-static void put(struct bytes *out, const void *data, size_t len)
+void dump_put(struct bytes *out, const void *data, size_t len)
 {
 	if (len > sizeof(out->data) - out->len)
 		abort();
@@ -41,7 +27,7 @@ static void put(struct bytes *out, const void *data, size_t len)
 	out->len += len;
 }
 
-static void save(const struct dump *d, const char *target, unsigned number, const struct bytes *out)
+void dump_save(const struct dump *d, const char *target, unsigned number, const struct bytes *out)
 {
 	char path[4096];
 
@@ -53,7 +39,15 @@ static void save(const struct dump *d, const char *target, unsigned number, cons
 	}
 }
 
-static bool load(const struct dump *d, hs_addr addr, void *data, size_t len)
+bool dump_wants(const struct dump *d, const char *target)
+{
+	for (char **name = d->targets; *name; name++)
+		if (!strcmp(*name, target))
+			return true;
+	return !d->targets[0];
+}
+
+bool dump_load(const struct dump *d, hs_addr addr, void *data, size_t len)
 {
 	struct hs_err *err = hs_target_read(d->jvm->target, addr, data, len);
 	bool ok = !err;
@@ -62,16 +56,16 @@ static bool load(const struct dump *d, hs_addr addr, void *data, size_t len)
 	return ok;
 }
 
-static uint64_t load_u64(const struct dump *d, hs_addr addr)
+uint64_t dump_load_u64(const struct dump *d, hs_addr addr)
 {
 	uint64_t value = 0;
 
-	return load(d, addr, &value, sizeof(value)) ? value : 0;
+	return dump_load(d, addr, &value, sizeof(value)) ? value : 0;
 }
 
-static uint64_t word(const struct dump *d, hs_addr base, enum hs_field field)
+uint64_t dump_word(const struct dump *d, hs_addr base, enum hs_field field)
 {
-	return load_u64(d, base + hs_layout_offset(&d->jvm->layout, field));
+	return dump_load_u64(d, base + hs_layout_offset(&d->jvm->layout, field));
 }
 
 // ---- fields
@@ -79,25 +73,27 @@ static uint64_t word(const struct dump *d, hs_addr base, enum hs_field field)
 static void dump_fields(struct dump *d, hs_addr klass)
 {
 	bool is_stream = hs_layout_has(&d->jvm->layout, HS_F_klass_fieldinfo_stream);
-	hs_addr array = word(d, klass, is_stream ? HS_F_klass_fieldinfo_stream : HS_F_klass_fields);
+	hs_addr array =
+		dump_word(d, klass, is_stream ? HS_F_klass_fieldinfo_stream : HS_F_klass_fields);
 	uint32_t len = 0;
 	uint8_t kind = is_stream;
 	struct bytes out = {0};
 
-	if (!array || !load(d, array, &len, sizeof(len)))
+	if (!dump_wants(d, "field_info") || !array || !dump_load(d, array, &len, sizeof(len)))
 		return;
 	size_t size = is_stream ? len : 2UL * len;
-	if (!size || size >= MAX_FILE || d->seen_fields[size] || d->written_fields == PER_KIND)
+	if (!size || size >= DUMP_MAX_FILE || d->seen_fields[size] ||
+	    d->written_fields == DUMP_PER_KIND)
 		return;
-	put(&out, &kind, 1);
-	if (!load(d,
-	          array + hs_layout_offset(&d->jvm->layout,
-	                                   is_stream ? HS_F_array_u1_data : HS_F_array_u2_data),
-	          out.data + 1, size))
+	dump_put(&out, &kind, 1);
+	if (!dump_load(d,
+	               array + hs_layout_offset(&d->jvm->layout, is_stream ? HS_F_array_u1_data
+	                                                                   : HS_F_array_u2_data),
+	               out.data + 1, size))
 		return;
 	out.len += size;
 	d->seen_fields[size] = true;
-	save(d, "field_info", d->written_fields++, &out);
+	dump_save(d, "field_info", d->written_fields++, &out);
 }
 
 // ---- lines
@@ -112,23 +108,31 @@ static void dump_lines(struct dump *d, hs_addr addr)
 
 	struct hs_err *err = hs_method_get(d->jvm, addr, &method);
 	hs_err_free(err);
-	if (err || !method->num_lines || d->written_lines == PER_KIND)
+	if (!dump_wants(d, "line_numbers") || err || !method->num_lines ||
+	    d->written_lines == DUMP_PER_KIND)
 		return;
-	hs_addr const_method = word(d, addr, HS_F_method_const_method);
+	hs_addr const_method = dump_word(d, addr, HS_F_method_const_method);
 	hs_addr start = method->code_base + method->code_size;
-	if (!load(d, const_method + hs_layout_offset(layout, HS_F_const_method_size), &words, 4))
+	if (!dump_load(d, const_method + hs_layout_offset(layout, HS_F_const_method_size), &words,
+	               4))
 		return;
 	uint64_t size = const_method + 8 * (uint64_t)words - start;
-	if (!size || size >= MAX_FILE || d->seen_lines[size])
+	if (!size || size >= DUMP_MAX_FILE || d->seen_lines[size])
 		return;
 	uint16_t code_size = (uint16_t)method->code_size;
-	put(&out, &kind, 1);
-	put(&out, &code_size, 2);
-	if (!load(d, start, out.data + out.len, size))
+	dump_put(&out, &kind, 1);
+	dump_put(&out, &code_size, 2);
+	if (!dump_load(d, start, out.data + out.len, size))
 		return;
 	out.len += size;
 	d->seen_lines[size] = true;
-	save(d, "line_numbers", d->written_lines++, &out);
+	dump_save(d, "line_numbers", d->written_lines++, &out);
+}
+
+static void dump_method(struct dump *d, hs_addr addr)
+{
+	dump_lines(d, addr);
+	dump_local_table(d, addr);
 }
 
 static struct hs_err *dump_class(void *arg, hs_addr addr)
@@ -143,11 +147,11 @@ static struct hs_err *dump_class(void *arg, hs_addr addr)
 		return NULL;
 	}
 	dump_fields(d, addr);
-	hs_addr methods = word(d, addr, HS_F_klass_methods);
-	if (!methods || !load(d, methods, &count, sizeof(count)))
+	hs_addr methods = dump_word(d, addr, HS_F_klass_methods);
+	if (!methods || !dump_load(d, methods, &count, sizeof(count)))
 		return NULL;
 	for (uint32_t i = 0; i < count && i < 64; i++)
-		dump_lines(d, load_u64(d, methods + 8 + 8 * (hs_addr)i));
+		dump_method(d, dump_load_u64(d, methods + 8 + 8 * (hs_addr)i));
 	return NULL;
 }
 
@@ -163,7 +167,8 @@ static void dump_scopes(struct dump *d, const struct hs_blob *blob)
 
 	if (hs_layout_has(&d->jvm->layout, HS_F_code_cache_heap))
 		kind = 0;
-	if (!size || size >= MAX_FILE || d->written_scopes == PER_KIND)
+	if (!dump_wants(d, "scopes") || !size || size >= DUMP_MAX_FILE ||
+	    d->written_scopes == DUMP_PER_KIND)
 		return;
 	for (hs_addr pc = blob->code_begin; pc < blob->end;
 	     pc = blob->code_begin + desc.pc_offset + 1) {
@@ -186,13 +191,13 @@ static void dump_scopes(struct dump *d, const struct hs_blob *blob)
 	}
 	if (deepest < 9) // two methods at least
 		return;
-	put(&out, &kind, 1);
-	put(&out, &best.scope_offset, 4);
-	put(&out, &best.object_offset, 4);
-	if (!load(d, nm->scopes, out.data + out.len, size))
+	dump_put(&out, &kind, 1);
+	dump_put(&out, &best.scope_offset, 4);
+	dump_put(&out, &best.object_offset, 4);
+	if (!dump_load(d, nm->scopes, out.data + out.len, size))
 		return;
 	out.len += size;
-	save(d, "scopes", d->written_scopes++, &out);
+	dump_save(d, "scopes", d->written_scopes++, &out);
 }
 
 static void dump_code(struct dump *d)
@@ -211,6 +216,8 @@ static void dump_code(struct dump *d)
 				continue;
 			if (blob->nmethod)
 				dump_scopes(d, blob);
+			else
+				dump_oop_maps(d, blob);
 			if (blob->end > pc + step)
 				pc = (blob->end - 1) & ~(step - 1);
 		}
@@ -263,7 +270,7 @@ static void move_string(struct tables *t, uint8_t *at)
 		return;
 	const char *text = text_at(t, addr);
 	addr = t->strings_at + t->strings.len;
-	put(&t->strings, text, strlen(text) + 1);
+	dump_put(&t->strings, text, strlen(text) + 1);
 	memcpy(at, &addr, sizeof(addr));
 }
 
@@ -281,7 +288,7 @@ static void move_table(struct tables *t, unsigned table, unsigned stride, unsign
 	for (unsigned i = 0; i < MAX_ROWS; i++, row += size) {
 		uint64_t text, type;
 
-		if (!load(t->dump, row, bytes, size))
+		if (!dump_load(t->dump, row, bytes, size))
 			abort();
 		memcpy(&text, bytes + t->symbols[name], sizeof(text));
 		if (!text)
@@ -296,10 +303,10 @@ static void move_table(struct tables *t, unsigned table, unsigned stride, unsign
 			continue;
 		}
 		move_string(t, bytes + t->symbols[name]);
-		put(&t->rows, bytes, size);
+		dump_put(&t->rows, bytes, size);
 	}
 	memset(bytes, 0, size);
-	put(&t->rows, bytes, size);
+	dump_put(&t->rows, bytes, size);
 }
 
 /** Names as in fake_libjvm.c. */
@@ -336,7 +343,7 @@ static void find_symbols(struct tables *t, Elf *elf, Elf_Scn *section, const GEl
 
 		for (size_t j = 0; name && !strncmp(name, "gHotSpotVM", 10) && j < NUM_SYMBOLS; j++)
 			if (!strcmp(name + 10, symbol_names[j]))
-				t->symbols[j] = load_u64(
+				t->symbols[j] = dump_load_u64(
 					t->dump, symbol.st_value + t->dump->jvm->libjvm->bias);
 	}
 }
@@ -363,12 +370,12 @@ static void dump_vmstructs(struct dump *d)
 	move_table(&t, 16, 19, 17);
 	if (t.rows.len > 0x6000)
 		abort();
-	put(&out, t.symbols, sizeof(t.symbols));
-	put(&out, t.rows.data, t.rows.len);
+	dump_put(&out, t.symbols, sizeof(t.symbols));
+	dump_put(&out, t.rows.data, t.rows.len);
 	uint8_t zeros[0x6000] = {0};
-	put(&out, zeros, 0x6000 - t.rows.len);
-	put(&out, t.strings.data, t.strings.len);
-	save(d, "vmstructs", 0, &out);
+	dump_put(&out, zeros, 0x6000 - t.rows.len);
+	dump_put(&out, t.strings.data, t.strings.len);
+	dump_save(d, "vmstructs", 0, &out);
 }
 
 // ----
@@ -388,8 +395,8 @@ int main(int argc, char **argv)
 	struct hs_target *target = NULL;
 	struct hs_snapshot *snapshot = hs_snapshot_create();
 
-	if (argc != 4 || !snapshot) {
-		fprintf(stderr, "usage: dump_streams CORE|PID DIRECTORY PREFIX\n");
+	if (argc < 4 || !snapshot) {
+		fprintf(stderr, "usage: dump_streams CORE|PID DIRECTORY PREFIX [TARGET...]\n");
 		return 64;
 	}
 	long pid = strtol(argv[1], NULL, 10);
@@ -398,11 +405,16 @@ int main(int argc, char **argv)
 	must(hs_jvm_open(target, snapshot, &d.jvm));
 	d.directory = argv[2];
 	d.prefix = argv[3];
-	dump_vmstructs(&d);
+	d.targets = argv + 4;
+	if (dump_wants(&d, "vmstructs"))
+		dump_vmstructs(&d);
 	must(hs_klass_each(d.jvm, dump_class, &d));
 	dump_code(&d);
-	printf("%s: %u field, %u line, %u scope streams\n", d.prefix, d.written_fields,
-	       d.written_lines, d.written_scopes);
+	must(hs_jvm_collect_threads(d.jvm));
+	dump_chunks(&d);
+	printf("%s: %u field, %u line, %u scope streams; %u local tables, %u oop maps, %u stacks\n",
+	       d.prefix, d.written_fields, d.written_lines, d.written_scopes, d.written_tables,
+	       d.written_maps, d.written_stacks);
 	hs_jvm_close(d.jvm);
 	hs_snapshot_destroy(snapshot);
 	hs_target_close(target);

@@ -16,21 +16,35 @@ import harness  # noqa: E402
 import subprocess  # noqa: E402
 
 CORPUS = HERE / "corpus"
-STREAMS = ("vmstructs", "field_info", "scopes", "line_numbers")
+STREAMS = ("vmstructs", "field_info", "scopes", "line_numbers", "oop_map")
+JAVA = HERE.parent / "integration/java"
 EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 PHDR = struct.Struct("<IIQQQQQQ")
 KEPT_NOTES = {1: "NT_PRSTATUS", 3: "NT_PRPSINFO", 6: "NT_AUXV", 0x46494C45: "NT_FILE", 0x53494749: "NT_SIGINFO"}
 MAX_LOADS, MAX_BYTES = 14, 256
 
 
-def dump(build, jdk):
-    for stream in STREAMS:
+def dump_target(build, jdk, target, *streams):
+    for stream in streams:
         (CORPUS / stream).mkdir(parents=True, exist_ok=True)
         for old in (CORPUS / stream).glob(f"{jdk.name}-*"):
             old.unlink()
+    subprocess.run([build / "tests/fuzz/dump_streams", str(target.pid), CORPUS, jdk.name, *streams], check=True)
+
+
+def dump(build, jdk):
     # C1 and C2 have done something by then.
     with harness.Sample("loader-lock-vs-link-old-verifier").start(jdk, "-Xmx64m -Xbatch -XX:CompileThreshold=100") as target:
-        subprocess.run([build / "tests/fuzz/dump_streams", str(target.pid), CORPUS, jdk.name], check=True)
+        dump_target(build, jdk, target, *STREAMS)
+    with harness.temp_dir() as tmp:
+        for source, options in (("Locals", ["-g"]), ("Virtual", [])):
+            subprocess.run(["javac", "-nowarn", "-Xlint:-options", *options, "--release", "8", "-d", tmp, JAVA / f"{source}.java"], check=True)
+        java = [jdk.run, "java", "-Xmx64m", "-cp", tmp]
+        with harness.Target([*java, "-Xbatch", "-XX:CompileCommand=quiet", "-XX:CompileCommand=exclude,Locals.hold", "-XX:TieredStopAtLevel=1", "Locals", "locked", "20000"], env=jdk.environment(tmp)) as target:
+            dump_target(build, jdk, target, "local_table")
+        if int(jdk.name.split(".")[0]) >= 21:
+            with harness.Target([*java, "Virtual", "warm", "mixed"], env=jdk.environment(tmp)) as target:
+                dump_target(build, jdk, target, "stack_chunks")
 
 
 def notes_of(data):

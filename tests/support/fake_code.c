@@ -147,6 +147,11 @@ static struct hs_fake_libjvm *make_libjvm(struct fake_code *code)
 	struct hs_fake_libjvm *libjvm = hs_fake_libjvm_create(code->fake);
 
 	hs_fake_libjvm_int(libjvm, "CodeBlobKind::Nmethod", 1);
+	// oopMap.hpp, 17 to 25.
+	hs_fake_libjvm_int(libjvm, "OopMapValue::type_bits", 2);
+	hs_fake_libjvm_int(libjvm, "OopMapValue::register_shift", 2);
+	hs_fake_libjvm_int(libjvm, "OopMapValue::callee_saved_value", 2);
+	hs_fake_libjvm_int(libjvm, "OopMapValue::derived_oop_value", 3);
 	hs_fake_libjvm_standard(libjvm, code->release == FAKE_25);
 	hs_fake_libjvm_install(libjvm, true);
 	return libjvm;
