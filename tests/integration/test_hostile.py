@@ -201,8 +201,13 @@ class Collecting(harness.TestCase):
                     # Right or incomplete, but not clear, whatever moment it was.
                     self.assertIn(result.status, (harness.EX_FINDINGS, harness.EX_INCOMPLETE), str(result))
                     names = {t["ref"]: t["name"] for t in report["threads"]}
-                    for finding in report["findings"]:
-                        self.assertEqual({names[ref] for ref in finding["threads"]}, {"one", "two"}, str(result))
+                    # A collector's threads may wait for each other for a moment, and say so in a note.
+                    for finding in (f for f in report["findings"] if f["severity"] == "critical"):
+                        found = [names[ref] for ref in finding["threads"]]
+                        self.assertEqual(len(found), 2, str(result))
+                        # The object with its name may be on its way.
+                        self.assertLessEqual(set(found), {"one", "two", None}, str(result))
+                        self.assertTrue(None not in found or report["gaps"], str(result))
                     if any("garbage collection was running" in gap["reason"] for gap in report["gaps"]):
                         return
             raise harness.Unavailable("no core was taken during a collection")
