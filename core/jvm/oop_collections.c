@@ -101,6 +101,19 @@ static struct hs_err *string_length(struct hs_jvm *jvm, hs_addr value, unsigned 
 	return NULL;
 }
 
+/** An array that is cut short must have an end: a name is not what follows a damaged one. */
+static struct hs_err *check_end(struct hs_jvm *jvm, hs_addr value, size_t len, unsigned width)
+{
+	uint16_t last;
+
+	struct hs_err *err = hs_target_read(
+		jvm->target, hs_oop_array_elem(jvm, value, (uint32_t)len - 1, width), &last, width);
+	if (hs_err_catch(&err, HS_ERR_FAULT))
+		err = hs_err_new(HS_ERR_BAD_DATA,
+		                 "a string of %zu characters goes past the end of the heap", len);
+	return err;
+}
+
 struct hs_err *hs_oop_text(struct hs_jvm *jvm, hs_addr string, size_t max, const char **ret,
                            size_t *length_ret)
 {
@@ -121,8 +134,12 @@ struct hs_err *hs_oop_text(struct hs_jvm *jvm, hs_addr string, size_t max, const
 		return err;
 	if (length_ret)
 		*length_ret = len;
-	if (len > max)
+	if (len > max) {
+		err = check_end(jvm, value, len, width);
+		if (err)
+			return err;
 		len = max;
+	}
 	uint8_t *bytes = hs_arena_calloc(jvm->arena, len + 1, width);
 	char *text = hs_arena_calloc(jvm->arena, len + 1, UTF8_MAX);
 	if (!bytes || !text)

@@ -432,6 +432,11 @@ static void reads_strings(void **state)
 	assert_code(hs_oop_string(f->jvm, make_string(f, k, "x", 1, 0, f->oops, 1), 9, &text),
 	            HS_ERR_BAD_DATA);
 	assert_code(hs_oop_string(f->jvm, object(f, f->object, 16), 9, &text), HS_ERR_ABSENT);
+	// What follows the array is not a part of it.
+	hs_addr absurd = make_string(f, k, "main", 4, 0, f->bytes, 1), value = 0;
+	assert_null(hs_oop_get_oop(f->jvm, absurd, "value", &value));
+	hs_fake_u32(f->fake, value + f->jvm->array_length_offset, 1 << 30);
+	assert_code(hs_oop_string(f->jvm, absurd, 9, &text), HS_ERR_BAD_DATA);
 }
 
 static void reads_strings_of_8(void **state)
