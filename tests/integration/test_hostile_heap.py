@@ -7,10 +7,12 @@ One structure is damaged at a time. What hangs on it may be lost, with a gap; al
 import collections
 import contextlib
 import os
+import re
 import struct
 
 import harness
 import patching
+import test_hostile
 
 FULL = os.environ.get("HS_FULL") == "1"
 # Words of a StackChunk on 21.0.4 to 25 with compressed class pointers: hangscope reads them from the classes.
@@ -147,9 +149,175 @@ class StackChunks(Base):
                     self.assertTrue(any("has no end" in g["reason"] for g in gaps), gaps)
 
 
-for _release in ("21", "25"):
-    setattr(StackChunks, f"test_{_release}", lambda self, r=_release: self.check_release(r))
+class Monitors(test_hostile.Base):
+    """Half-written: an ObjectMonitor and the header of its object in states that no moment has."""
 
+    def combinations(self, monitor, mark, thread):
+        """[(what, [(address, bytes)])]"""
+
+        def at(field, value):
+            return monitor + self.vm.offset("ObjectMonitor", field), (value & (1 << 64) - 1).to_bytes(8, "little")
+
+        def header(value):
+            return mark, (value & (1 << 64) - 1).to_bytes(8, "little")
+
+        other = self.core.u64(thread + 8)
+        busy = [at(f, 5) for f in ("_recursions",) if ("ObjectMonitor", f) in self.vm.fields]
+        crowd = [at(f, -1) for f in ("_recursions",) if ("ObjectMonitor", f) in self.vm.fields]
+        free = [at("_owner", 0)]
+        yield "no owner, entered again", free + busy
+        yield "owner, recursions -1", crowd
+        yield "no owner, no object", free + [at("_object", 0)]
+        yield "owner, no object, header neutral", [at("_object", 0), header(1)]
+        yield "owner, header neutral", [header(1)]
+        yield "owner, header of a stack lock", [header(thread & ~7)]
+        yield "owner, header inflated to nowhere", [header(0xDEAD0002)]
+        yield "no owner, header inflated to another", free + [header(monitor + 0x1000 | 2)]
+        yield "wild owner, entered again", [at("_owner", other)] + busy
+        yield "anonymous owner, no object", [at("_owner", 1), at("_object", 0)]
+        yield "all zero", free + [at("_object", 0), header(0)] + [at("_recursions", 0)] * bool(busy)
+        yield "marked by a collector", [header(3)]
+
+    def check(self):
+        finding = next(f for f in self.base["findings"] if f["severity"] == "critical")
+        text = "\n".join(finding["evidence"])
+        monitors = sorted({int(n, 16) for n in re.findall(r"ObjectMonitor (0x[0-9a-f]+)", text)})
+        thread = int(re.search(r"JavaThread (0x[0-9a-f]+)", text).group(1), 16)
+        marks = {int(r["address"], 16) for r in self.base["resources"] if r["ref"] in finding["resources"]}
+        self.assertTrue(monitors and marks)
+        blocked = {t["name"] for t in self.base["threads"] if t["ref"] in finding["threads"] + finding["blocked"]}
+        outcomes = collections.Counter()
+        for monitor in monitors:
+            mark = next(m for m in marks if self.core.u64(m) & ~3 == monitor)
+            for what, words in self.combinations(monitor, mark, thread):
+                with self.subTest(what), contextlib.ExitStack() as changes:
+                    for addr, data in words:
+                        changes.enter_context(self.core.changed(addr, data))
+                    result, comparison = self.analyze()
+                    outcomes[result.status] += 1
+                    self.assertNotEqual(result.status, harness.EX_CLEAR, str(result))
+                    wrong = [text for text in comparison.wrong if text.split('"')[1:2] and text.split('"')[1] not in blocked]
+                    self.assertEqual(wrong, [], str(result))
+        print(f"{sum(outcomes.values())} combinations: {dict(outcomes)}")
+
+
+class Counts(test_hostile.Base):
+    """Lengths that cannot be."""
+
+    VALUES = (0xFFFFFFFF, 0x7FFFFFFF, 1 << 30)
+    TABLE, BYTES = "[Ljava/util/concurrent/ConcurrentHashMap$Node;", "[B"
+
+    def size_of(self, name):
+        word = self.vm.types[name] - self.vm._value("TypeEntryTypeNameOffset") + self.vm._value("TypeEntrySizeOffset")
+        return self.core.u64(word)
+
+    def blob_of(self, pc):
+        """(CodeHeap, CodeBlob) around a pc, by the segment map."""
+        vm, core = self.vm, self.core
+        heaps = core.u64(vm.static("CodeCache", "_heaps"))
+        elements = core.u64(heaps + vm.offset("GrowableArray<int>", "_data"))
+        for i in range(core.u32(heaps + vm.offset("GrowableArrayBase", "_len"))):
+            heap = core.u64(elements + 8 * i)
+            memory, segmap = (heap + vm.offset("CodeHeap", f) for f in ("_memory", "_segmap"))
+            low, high = (core.u64(memory + vm.offset("VirtualSpace", f)) for f in ("_low", "_high"))
+            if low <= pc < high:
+                shift = core.u32(heap + vm.offset("CodeHeap", "_log2_segment_size"))
+                first = core.u64(segmap + vm.offset("VirtualSpace", "_low"))
+                index = (pc - low) >> shift
+                while back := core.read(first + index, 1)[0]:
+                    index -= back
+                return heap, low + (index << shift) + self.size_of("HeapBlock")
+        raise AssertionError(f"0x{pc:x} is in no code heap")
+
+    def vm_words(self):
+        """[(what, [address of a count of 4 bytes])]"""
+        vm, core = self.vm, self.core
+        threads = core.u64(vm.static("ThreadsSMRSupport", "_java_thread_list"))
+        yield "threads", [threads + vm.offset("ThreadsList", "_length")]
+        yield "code heaps", [core.u64(vm.static("CodeCache", "_heaps")) + vm.offset("GrowableArrayBase", "_len")]
+        pcs = [int(f["pc"], 16) for t in self.base["threads"] for f in t["frames"] if f["kind"] == "compiled"]
+        self.assertTrue(pcs)
+        blobs = sorted({self.blob_of(pc) for pc in pcs})
+        yield "code segments", sorted({heap + vm.offset("CodeHeap", "_log2_segment_size") for heap, _ in blobs})
+        for type_name, field in (
+            ("CodeBlob", "_size"),
+            ("CodeBlob", "_frame_size"),
+            ("nmethod", "_scopes_pcs_offset"),
+            ("nmethod", "_dependencies_offset"),  # the end of the PcDescs, before 23
+            ("nmethod", "_immutable_data_size"),  # since
+        ):
+            if (type_name, field) in vm.fields:
+                yield f"{type_name}::{field}", [blob + vm.offset(type_name, field) for _, blob in blobs]
+
+    def klass(self, wanted):
+        vm, core = self.vm, self.core
+        cld = core.u64(vm.static("ClassLoaderDataGraph", "_head"))
+        while cld:
+            klass = core.u64(cld + vm.offset("ClassLoaderData", "_klasses"))
+            while klass:
+                name = core.u64(klass + vm.offset("Klass", "_name"))
+                length = int.from_bytes(core.read(name + vm.offset("Symbol", "_length"), 2), "little")
+                if core.read(name + vm.offset("Symbol", "_body"), length) == wanted.encode():
+                    return klass
+                klass = core.u64(klass + vm.offset("Klass", "_next_link"))
+            cld = core.u64(cld + vm.offset("ClassLoaderData", "_next"))
+        raise AssertionError(f"no class {wanted}")
+
+    def arrays(self, name):
+        """Addresses of the lengths of all arrays of a class, in a heap below 4 GiB with compressed class pointers."""
+        vm, core = self.vm, self.core
+        base, shift = (f for f in vm.fields if f[0] == "CompressedKlassPointers" and f[1].rpartition(".")[2].lstrip("_") in ("base", "shift"))
+        base, shift = sorted((base, shift), key=lambda f: "shift" in f[1])
+        number = (self.klass(name) - core.u64(vm.static(*base))) >> core.u32(vm.static(*shift))
+        word, found = number.to_bytes(4, "little"), []
+        for start, end, _ in core.loads:
+            if start >> 32 or end - start > 64 << 20:
+                continue
+            data = core.read(start, end - start)
+            at = data.find(word)
+            while at >= 0:
+                if at % 8 == 0 and data[at - 8 : at - 4] in (b"\1\0\0\0", b"\5\0\0\0"):
+                    found.append(start + at + 4)
+                at = data.find(word, at + 1)
+        self.assertTrue(found, name)
+        return found
+
+    def check(self, words):
+        outcomes = collections.Counter()
+        for what, addresses in words:
+            for value in self.VALUES:
+                with self.subTest(what, value=hex(value)), contextlib.ExitStack() as changes:
+                    for addr in addresses:
+                        changes.enter_context(self.core.changed(addr, value.to_bytes(4, "little")))
+                    result, comparison = self.analyze()
+                    outcomes[result.status] += 1
+                    self.assertEqual(comparison.problems(result.status), [], str(result))
+        print(f"{sum(outcomes.values())} counts: {dict(outcomes)}")
+
+    def check_vm(self, release):
+        with self.opened(release, test_hostile.MONITORS, "-Xcomp -Xmx32m -XX:ReservedCodeCacheSize=32m"):
+            self.check(self.vm_words())
+
+    def check_heap(self, release):
+        with self.opened(release, test_hostile.LOADER, f"{test_hostile.SMALL} -XX:+UseSerialGC"):
+            self.check((f"all {name}", self.arrays(name)) for name in (self.TABLE, self.BYTES))
+
+
+def add_tests():
+    for release in ("21", "25"):
+        setattr(StackChunks, f"test_{release}", lambda self, r=release: self.check_release(r))
+    for release in ("17", "25"):
+
+        def test_monitors(self, release=release):
+            with self.opened(release, test_hostile.MONITORS):
+                self.check()
+
+        setattr(Monitors, f"test_{release}", test_monitors)
+        setattr(Counts, f"test_vm_{release}", lambda self, r=release: self.check_vm(r))
+        setattr(Counts, f"test_heap_{release}", lambda self, r=release: self.check_heap(r))
+
+
+add_tests()
 
 if __name__ == "__main__":
     harness.main()
