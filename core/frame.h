@@ -28,6 +28,10 @@ enum hs_found_by {
 	HS_FOUND_ROW, /**< a cached row made from it */
 	HS_FOUND_RBP, /**< frame pointer guess: no unwind information covers this pc */
 	HS_FOUND_JVM, /**< HotSpot's own frame layout */
+	/** A return address on the stack, proved by the calls before it and further up: between
+	 * this frame and the one before it, frames of a file without unwind information are left
+	 * out. */
+	HS_FOUND_SCAN,
 };
 
 /**

@@ -3,6 +3,8 @@
 
 #include "core/native/musl_sync.h"
 
+#include <stdlib.h>
+
 #include "core/limits.h"
 
 enum {
@@ -52,6 +54,23 @@ bool hs_musl_is_thread(struct hs_target *target, const struct hs_lwp *lwp)
 	return !hs_addr_wraps(next, PTHREAD_TID) &&
 	       read_bytes(target, next + PTHREAD_PREV, &back, sizeof(back)) &&
 	       back == lwp->thread_pointer;
+}
+
+static int compare_lwps(const void *key, const void *lwp)
+{
+	pid_t a = *(const pid_t *)key, b = ((const struct hs_lwp *)lwp)->tid;
+
+	return (a > b) - (a < b);
+}
+
+bool hs_musl_is_thread_at(struct hs_target *target, hs_addr pthread, pid_t tid)
+{
+	size_t count;
+	const struct hs_lwp *lwps = hs_target_lwps(target, &count);
+	const struct hs_lwp *lwp =
+		count ? bsearch(&tid, lwps, count, sizeof(*lwps), compare_lwps) : NULL;
+
+	return lwp && lwp->thread_pointer == pthread && hs_musl_is_thread(target, lwp);
 }
 
 hs_addr hs_musl_joined(struct hs_target *target, hs_addr word, pid_t *tid_ret)

@@ -16,6 +16,9 @@
  * stripped program. */
 bool hs_musl_is_thread(struct hs_target *target, const struct hs_lwp *lwp);
 
+/** Is there a struct pthread of the thread @p tid at @p pthread? */
+bool hs_musl_is_thread_at(struct hs_target *target, hs_addr pthread, pid_t tid);
+
 /** Where the struct pthread is whose end is waited for at @p word, and the thread id in it; 0 when
  * it is none. To be checked against that thread. */
 hs_addr hs_musl_joined(struct hs_target *target, hs_addr word, pid_t *tid_ret);

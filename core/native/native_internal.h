@@ -17,6 +17,7 @@
 #include "core/base/map64.h"
 #include "core/native/native.h"
 
+struct hs_function_table;
 struct hs_libunwind;
 struct hs_symbol_index;
 
@@ -35,7 +36,9 @@ struct hs_native_module {
 	Dwarf_CFI *debug_frame;
 	Dwarf_Addr eh_bias, debug_bias; /**< runtime address - address in that CFI */
 	bool eh_looked, debug_looked;
-	struct hs_symbol_index *symbols; /**< NULL until a symbol is asked for */
+	struct hs_symbol_index *symbols;     /**< NULL until a symbol is asked for */
+	struct hs_function_table *functions; /**< NULL until function_range.c is asked */
+	bool is_crossed; /**< unwind_scan.c found a caller of it: the gap is reported */
 };
 
 /** libdwfl's callbacks get this; the registers are those of the step in progress. */
@@ -207,6 +210,16 @@ bool hs_native_is_code(const struct hs_native *native, hs_addr addr);
  */
 HS_MUST_CHECK struct hs_err *hs_native_step_by_rbp(struct hs_native *native, struct hs_regs *regs,
                                                    bool is_activation, bool *at_end_ret);
+
+/**
+ * The caller of a frame without unwind information: unwind_scan.c where it can prove one, else the
+ * frame pointer. @p list ends with the frame at @p cursor.
+ */
+HS_MUST_CHECK struct hs_err *hs_native_step_without_info(struct hs_native *native,
+                                                         const struct hs_cursor *cursor,
+                                                         const struct hs_frame_list *list,
+                                                         struct hs_regs *regs, bool *at_end_ret,
+                                                         enum hs_found_by *found_by_ret);
 
 // ---- unwind_libunwind.c: the independent second unwinder.
 

@@ -7,7 +7,6 @@
  * one speaks it is inferred.
  */
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/limits.h"
@@ -18,6 +17,7 @@
 #include "core/native/native_internal.h"
 #include "core/native/syscalls.h"
 #include "core/native/thread_db.h"
+#include "core/native/unwind_scan.h"
 
 /** What is the same for all threads. */
 struct lock_collector {
@@ -484,24 +484,6 @@ static void resolve_once(const struct lock_wait *wait, const char *what)
 
 // ---- musl
 
-static int compare_lwps(const void *key, const void *lwp)
-{
-	pid_t a = *(const pid_t *)key, b = ((const struct hs_lwp *)lwp)->tid;
-
-	return (a > b) - (a < b);
-}
-
-/** Is there a struct pthread of a thread at @p pthread? */
-static bool is_musl_thread_at(struct hs_target *target, hs_addr pthread, pid_t tid)
-{
-	size_t count;
-	const struct hs_lwp *lwps = hs_target_lwps(target, &count);
-	const struct hs_lwp *lwp =
-		count ? bsearch(&tid, lwps, count, sizeof(*lwps), compare_lwps) : NULL;
-
-	return lwp && lwp->thread_pointer == pthread && hs_musl_is_thread(target, lwp);
-}
-
 /** It waits in the joined thread's structure: the place is known, and there is such a thread. */
 static bool resolve_musl_join(const struct lock_wait *wait)
 {
@@ -510,7 +492,7 @@ static bool resolve_musl_join(const struct lock_wait *wait)
 	hs_addr pthread = hs_musl_joined(target, wait->futex.word, &tid);
 	bool is_new;
 
-	if (!pthread || !is_musl_thread_at(target, pthread, tid))
+	if (!pthread || !hs_musl_is_thread_at(target, pthread, tid))
 		return false;
 	uint32_t holder = thread_by_tid(wait, tid);
 	uint32_t resource = resource_for(wait, HS_RES_PTHREAD_JOIN, pthread, &is_new);
@@ -529,12 +511,34 @@ static bool resolve_musl_join(const struct lock_wait *wait)
 	return true;
 }
 
+/** Which function of musl was called, by the call before the frame that a scan has found. */
+static void classify_musl(struct lock_wait *wait)
+{
+	struct hs_native *native = wait->collector->native;
+	const struct hs_thread *thread = &wait->collector->snapshot->threads.items[wait->thread];
+	uint64_t offset = 0;
+
+	if (thread->num_frames < 2 || wait->frames[1].found_by != HS_FOUND_SCAN)
+		return;
+	wait->site = (struct hs_sync_site){.frame = HS_NONE, .caller = 1};
+	hs_addr called = hs_native_called_function(native, wait->frames[1].pc, wait->frames[0].pc);
+	const char *name = called ? hs_native_symbol(native, called, &offset, NULL) : NULL;
+	if (name && !offset) {
+		wait->site.call = hs_sync_call_of(name);
+		wait->site.api_function = name;
+	}
+}
+
 /** A normal mutex of musl does not record its owner: nobody can tell whether it comes free. */
 static void add_musl_mutex(const struct lock_wait *wait, const struct hs_musl_object *mutex)
 {
 	struct hs_snapshot *snapshot = wait->collector->snapshot;
 	bool is_new;
 	uint32_t resource = resource_for(wait, HS_RES_PTHREAD_MUTEX, mutex->address, &is_new);
+	// pthread_cond_wait() takes the mutex again before it returns.
+	enum hs_certainty certainty =
+		wait->site.call == HS_SYNC_MUTEX || wait->site.call == HS_SYNC_COND ? HS_READ
+										    : HS_INFERRED;
 
 	if (resource == HS_NONE)
 		return;
@@ -542,7 +546,7 @@ static void add_musl_mutex(const struct lock_wait *wait, const struct hs_musl_ob
 		set_label(wait, resource, label(wait, "pthread mutex", mutex->address));
 		hs_snapshot_resource(snapshot, resource)->owner_tid = mutex->owner;
 	}
-	add_wait(wait, resource, HS_INFERRED, false);
+	add_wait(wait, resource, certainty, false);
 	if (mutex->is_normal) {
 		snapshot->blind = true;
 		if (is_new)
@@ -553,7 +557,7 @@ static void add_musl_mutex(const struct lock_wait *wait, const struct hs_musl_ob
 			                 "musl does not record the owner of a normal mutex");
 		return;
 	}
-	add_hold(wait, resource, thread_by_tid(wait, mutex->owner), HS_INFERRED,
+	add_hold(wait, resource, thread_by_tid(wait, mutex->owner), certainty,
 	         (struct hs_word){wait->futex.word, wait->futex.current, 4},
 	         "pthread_mutex_t, _m_lock");
 }
@@ -561,21 +565,54 @@ static void add_musl_mutex(const struct lock_wait *wait, const struct hs_musl_ob
 static void add_musl_rwlock(const struct lock_wait *wait, const struct hs_musl_object *lock)
 {
 	struct hs_snapshot *snapshot = wait->collector->snapshot;
+	bool is_named = wait->site.call == HS_SYNC_RDLOCK || wait->site.call == HS_SYNC_WRLOCK;
+	bool is_written = lock->kind == HS_MUSL_RWLOCK_OR_SEM;
 	uint32_t resource = add_ownerless(wait, HS_RES_PTHREAD_RWLOCK, "pthread rwlock",
-	                                  lock->address, HS_INFERRED);
+	                                  lock->address, is_named ? HS_READ : HS_INFERRED);
+	const char *subject =
+		resource == HS_NONE ? NULL : hs_snapshot_resource(snapshot, resource)->label;
 
+	snapshot->blind = true;
+	if (is_written) {
+		hs_snapshot_gapf(snapshot, subject ?: "pthread rwlock", "which thread holds it",
+		                 "musl does not record which thread has it for writing");
+		return;
+	}
 	if (resource != HS_NONE)
 		hs_snapshot_detail(snapshot, resource, "readers", "%u", lock->num_readers);
-	snapshot->blind = true;
-	hs_snapshot_gapf(snapshot,
-	                 resource == HS_NONE ? "pthread rwlock"
-	                                     : hs_snapshot_resource(snapshot, resource)->label,
-	                 "which threads hold it", "musl keeps only the number of readers, %u",
-	                 lock->num_readers);
+	hs_snapshot_gapf(snapshot, subject ?: "pthread rwlock", "which threads hold it",
+	                 "musl keeps only the number of readers, %u", lock->num_readers);
 }
 
-/** musl has no unwind information: the memory tells what function names tell elsewhere. */
-static void resolve_musl(const struct lock_wait *wait)
+/** A write-locked rwlock or a semaphore: only the name of the function called tells which. */
+static void add_musl_rwlock_or_sem(const struct lock_wait *wait,
+                                   const struct hs_musl_object *object)
+{
+	struct hs_snapshot *snapshot = wait->collector->snapshot;
+
+	switch (wait->site.call) {
+	case HS_SYNC_SEM:
+		add_ownerless(wait, HS_RES_SEMAPHORE, "semaphore", object->address, HS_READ);
+		return;
+	case HS_SYNC_RDLOCK:
+	case HS_SYNC_WRLOCK:
+		add_musl_rwlock(wait, object);
+		return;
+	default:
+		break;
+	}
+	snapshot->blind = true;
+	add_ownerless(wait, HS_RES_FUTEX, "pthread rwlock or semaphore", object->address,
+	              HS_INFERRED);
+	hs_snapshot_gapf(snapshot, label(wait, "pthread rwlock or semaphore", object->address),
+	                 "which thread holds it, if it is a lock", "musl keeps no owner of either");
+}
+
+/**
+ * musl has no unwind information: the memory tells what function names tell elsewhere. Where a
+ * scan has found who called into it, the name of the function called is a second witness.
+ */
+static void resolve_musl(struct lock_wait *wait)
 {
 	struct hs_snapshot *snapshot = wait->collector->snapshot;
 	bool is_native = snapshot->threads.items[wait->thread].kind == HS_THREAD_NATIVE;
@@ -587,6 +624,7 @@ static void resolve_musl(const struct lock_wait *wait)
 	// How a JVM parks its threads: jvm/ reads those waits with more meaning.
 	if (!is_native && !object.owner)
 		return;
+	classify_musl(wait);
 	switch (object.kind) {
 	case HS_MUSL_MUTEX:
 		add_musl_mutex(wait, &object);
@@ -595,16 +633,12 @@ static void resolve_musl(const struct lock_wait *wait)
 		add_musl_rwlock(wait, &object);
 		break;
 	case HS_MUSL_RWLOCK_OR_SEM:
-		snapshot->blind = true;
-		add_ownerless(wait, HS_RES_FUTEX, "pthread rwlock or semaphore", object.address,
-		              HS_INFERRED);
-		hs_snapshot_gapf(
-			snapshot, label(wait, "pthread rwlock or semaphore", object.address),
-			"which thread holds it, if it is a lock", "musl keeps no owner of either");
+		add_musl_rwlock_or_sem(wait, &object);
 		break;
 	case HS_MUSL_COND:
 		add_ownerless(wait, HS_RES_PTHREAD_COND, "pthread condition, waiter",
-		              object.address, HS_INFERRED);
+		              object.address,
+		              wait->site.call == HS_SYNC_COND ? HS_READ : HS_INFERRED);
 		break;
 	case HS_MUSL_NONE:
 		add_ownerless(wait, HS_RES_FUTEX, "futex", wait->futex.word, HS_READ);
@@ -612,7 +646,7 @@ static void resolve_musl(const struct lock_wait *wait)
 	}
 }
 
-static void resolve(const struct lock_wait *wait)
+static void resolve(struct lock_wait *wait)
 {
 	// The first thread of every JVM is its launcher, which waits for "main" to end: no news.
 	if (is_called_from(wait, "libjli.so"))

@@ -11,6 +11,7 @@
 
 #include "core/limits.h"
 #include "core/native/native_internal.h"
+#include "core/native/unwind_scan.h"
 
 // ---- modules
 
@@ -248,6 +249,24 @@ struct hs_err *hs_native_step_by_rbp(struct hs_native *native, struct hs_regs *r
 	return NULL;
 }
 
+struct hs_err *hs_native_step_without_info(struct hs_native *native, const struct hs_cursor *cursor,
+                                           const struct hs_frame_list *list, struct hs_regs *regs,
+                                           bool *at_end_ret, enum hs_found_by *found_by_ret)
+{
+	size_t len = list->frames.len;
+	hs_addr callee = 0;
+
+	if (!cursor->is_activation && len >= 2) {
+		const struct hs_frame *inner = &list->frames.items[len - 2];
+		callee = inner->is_activation ? inner->pc : inner->pc - 1;
+	}
+	*found_by_ret = HS_FOUND_SCAN;
+	if (hs_native_step_by_scan(native, cursor, callee, regs, at_end_ret))
+		return NULL;
+	*found_by_ret = HS_FOUND_RBP;
+	return hs_native_step_by_rbp(native, regs, cursor->is_activation, at_end_ret);
+}
+
 // ---- the stepper
 
 struct hs_err *hs_native_add_frame(struct hs_native *native, const struct hs_cursor *cursor,
@@ -313,8 +332,7 @@ struct hs_err *hs_native_step(void *self, struct hs_cursor *cursor, struct hs_fr
 		err = dwfl_single_step(native, &regs, lookup_pc, &at_end);
 		break;
 	case HS_ROW_NONE:
-		found_by = HS_FOUND_RBP;
-		err = hs_native_step_by_rbp(native, &regs, cursor->is_activation, &at_end);
+		err = hs_native_step_without_info(native, cursor, list, &regs, &at_end, &found_by);
 		break;
 	}
 	if (err)

@@ -268,6 +268,7 @@ struct hs_err *hs_libunwind_step(void *self, struct hs_cursor *cursor, struct hs
 	hs_addr pc = cursor->regs.value[HS_REG_PC];
 	struct hs_regs regs = cursor->regs;
 	bool is_signal = is_trampoline(unwind, pc), at_end = false;
+	enum hs_found_by found_by = HS_FOUND_CFI;
 	struct hs_err *err = hs_native_add_frame(native, cursor, is_signal, list);
 
 	if (err)
@@ -277,13 +278,12 @@ struct hs_err *hs_libunwind_step(void *self, struct hs_cursor *cursor, struct hs
 	unwind->has_info = false;
 	err = single_step(unwind, &regs, &at_end);
 	if (!err && !unwind->has_info)
-		err = hs_native_step_by_rbp(native, &regs, cursor->is_activation, &at_end);
+		err = hs_native_step_without_info(native, cursor, list, &regs, &at_end, &found_by);
 	if (err)
 		return err;
 	if (at_end)
 		cursor->at_end = true;
 	else
-		hs_native_move(native, cursor, &regs, is_signal,
-		               unwind->has_info ? HS_FOUND_CFI : HS_FOUND_RBP);
+		hs_native_move(native, cursor, &regs, is_signal, found_by);
 	return NULL;
 }

@@ -122,7 +122,9 @@ static void frame_line(const struct hs_text *text, uint32_t i, const struct hs_f
 	if (l->kind == HS_FRAME_NATIVE && l->function)
 		fprintf(text->out, " +0x%" PRIx64, l->function_offset);
 	fprintf(text->out, "%s%s%s", hs_text_style(text, HS_TEXT_DIM), kind_word(l, buf),
-	        frame->found_by == HS_FOUND_RBP ? " [guessed by frame pointer]" : "");
+	        frame->found_by == HS_FOUND_RBP    ? " [guessed by frame pointer]"
+	        : frame->found_by == HS_FOUND_SCAN ? " [frames may be missing before it]"
+	                                           : "");
 	fprintf(text->out, "%s\n", hs_text_style(text, HS_TEXT_PLAIN));
 	lock_lines(text, frame);
 	hs_text_locals(text, frame);
