@@ -19,6 +19,7 @@
 #include "core/native/unwind_scan.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "core/limits.h"
 #include "core/native/musl_sync.h"
@@ -59,6 +60,40 @@ static bool read_bytes(struct hs_native *native, hs_addr addr, void *buf, size_t
 
 	hs_err_free(err);
 	return ok;
+}
+
+/**
+ * Code that a core has left out, from the module's file. Where neither has a build id the target
+ * does not take the file for the memory; unwind information and names come from it all the same.
+ */
+static bool read_file_code(struct hs_native *native, hs_addr addr, void *buf, size_t len)
+{
+	struct hs_native_module *module = hs_native_module_at(native, addr);
+	size_t num;
+
+	if (!module || module->module->state != HS_MODULE_OK || module->module->fd < 0)
+		return false;
+	struct hs_err *err = hs_native_module_open(native, module);
+	bool ok = !err && module->elf && elf_getphdrnum(module->elf, &num) == 0;
+	hs_addr vaddr = addr - module->module->bias;
+	hs_err_free(err);
+	for (size_t i = 0; ok && i < num && i < PN_XNUM; i++) {
+		GElf_Phdr phdr;
+
+		if (gelf_getphdr(module->elf, (int)i, &phdr) && phdr.p_type == PT_LOAD &&
+		    phdr.p_flags & PF_X && vaddr >= phdr.p_vaddr &&
+		    vaddr - phdr.p_vaddr < phdr.p_filesz &&
+		    len <= phdr.p_filesz - (vaddr - phdr.p_vaddr))
+			return pread(module->module->fd, buf, len,
+			             (off_t)(phdr.p_offset + (vaddr - phdr.p_vaddr))) ==
+			       (ssize_t)len;
+	}
+	return false;
+}
+
+static bool read_code(struct hs_native *native, hs_addr addr, void *buf, size_t len)
+{
+	return read_bytes(native, addr, buf, len) || read_file_code(native, addr, buf, len);
 }
 
 static hs_addr relative(const uint8_t *code, hs_addr next)
@@ -119,7 +154,7 @@ static hs_addr through_linkage(struct hs_native *native, hs_addr target)
 	uint64_t slot;
 	size_t i = 0;
 
-	if (!read_bytes(native, target, code, sizeof(code)))
+	if (!read_code(native, target, code, sizeof(code)))
 		return target;
 	if (!memcmp(code, ENDBR64, sizeof(ENDBR64)))
 		i += sizeof(ENDBR64);
@@ -140,7 +175,7 @@ static enum hs_call_kind call_before(struct hs_native *native, hs_addr pc, hs_ad
 	uint64_t word;
 
 	if (pc < sizeof(code) || !hs_native_is_code(native, pc - 1) ||
-	    !read_bytes(native, pc - sizeof(code), code, sizeof(code)))
+	    !read_code(native, pc - sizeof(code), code, sizeof(code)))
 		return HS_CALL_NONE;
 	enum hs_call_kind kind = hs_call_before(code, pc, &target);
 	if (kind == HS_CALL_SLOT) {
@@ -194,7 +229,7 @@ static bool leads_to(struct hs_native *native, hs_addr target, struct landing *l
 	}
 	if (depth >= MAX_JUMPS || !hs_native_function_range(native, target, &range) ||
 	    range.start != target || range.end - target > sizeof(code) ||
-	    !read_bytes(native, target, code, range.end - target))
+	    !read_code(native, target, code, range.end - target))
 		return false;
 	// jmp rel32, and not to be confused with other bytes: what it leads to is compared.
 	for (size_t i = 0; i + 1 + REL32 <= range.end - target; i++) {
@@ -251,7 +286,7 @@ static bool is_in_clone(struct hs_native *native, hs_addr pc)
 	uint8_t code[sizeof(EXIT)];
 	hs_addr target;
 
-	return hs_native_is_code(native, pc) && read_bytes(native, pc, code, sizeof(code)) &&
+	return hs_native_is_code(native, pc) && read_code(native, pc, code, sizeof(code)) &&
 	       !memcmp(code, EXIT, sizeof(EXIT)) &&
 	       call_before(native, pc, &target) == HS_CALL_INDIRECT;
 }
@@ -290,7 +325,7 @@ static bool entry_names(struct hs_native *native, hs_addr pc, hs_addr function)
 	uint8_t code[ENTRY_CODE];
 	uint64_t word;
 
-	if (!read_bytes(native, entry, code, sizeof(code)))
+	if (!read_code(native, entry, code, sizeof(code)))
 		return false;
 	for (size_t i = 0; i + sizeof(MOV) + REL32 <= sizeof(code); i++) {
 		const uint8_t *operand = code + i + sizeof(MOV);
