@@ -6,7 +6,6 @@ One structure is damaged at a time. What hangs on it may be lost, with a gap; al
 
 import collections
 import contextlib
-import os
 import re
 import struct
 
@@ -14,7 +13,6 @@ import harness
 import patching
 import test_hostile
 
-FULL = os.environ.get("HS_FULL") == "1"
 # Words of a StackChunk on 21.0.4 to 25 with compressed class pointers: hangscope reads them from the classes.
 CHUNK_KLASS, CHUNK_SIZE, CHUNK_SP, CHUNK_BOTTOM, CHUNK_PARENT, CHUNK_STACK = 8, 12, 24, 28, 40, 48
 MAX_CHUNK_WORDS = 1 << 16
@@ -68,7 +66,10 @@ class StackChunks(Base):
                 yield
 
     def chunks(self):
-        """Of a heap below 4 GiB, where narrow oops are addresses. By their shape: sizes that fit, and at sp the pc of the innermost frame of a virtual thread."""
+        """By their shape: sizes that fit, and at sp the pc of the innermost frame of a virtual thread.
+
+        The heap is below 4 GiB, where narrow oops are addresses.
+        """
         virtual = [t for t in self.base["threads"] if t["kind"] == "virtual" and not t["carrier"] and t["frames"]]
         self.assertGreater(len(virtual), 8)
         wanted = {int(t["frames"][0]["pc"], 16) for t in virtual}
@@ -113,7 +114,7 @@ class StackChunks(Base):
             chunks = self.chunks()
             self.assertGreater(len(chunks), 8)
             lost, gaps = collections.Counter(), collections.Counter()
-            for number, chunk in enumerate(chunks if FULL else chunks[:2]):
+            for number, chunk in enumerate(chunks if harness.RUN_ALL else chunks[:2]):
                 for what, offset, value in self.values(chunk):
                     with self.subTest(what, chunk=number), self.core.changed(chunk.addr + offset, value.to_bytes(4, "little")):
                         changed, new = self.check(what, 1)
