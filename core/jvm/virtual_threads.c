@@ -141,7 +141,13 @@ static struct hs_err *read_vthread(struct hs_jvm *jvm, struct hs_vthread *vthrea
 	vthread->name = get_oop(jvm, object, layout->name);
 	vthread->scopes = get_oop(jvm, object, layout->scopes);
 	err = read_tail(jvm, vthread);
-	return err ? err : read_waiter(jvm, object, vthread);
+	if (err)
+		return err;
+	// Its state and its stack are known all the same.
+	err = read_waiter(jvm, object, vthread);
+	hs_jvm_blind(jvm, err);
+	return hs_jvm_gap(jvm, err, "which monitor it waits for",
+	                  "the wait of virtual thread #%" PRId64, vthread->java_tid);
 }
 
 // ---- finding them
