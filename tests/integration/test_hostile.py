@@ -18,7 +18,7 @@ LOADER, MONITORS = "loader-lock-vs-link-old-verifier", "two-monitors"
 RELEASES = ("17", "21", "25")
 # A little heap and code cache make a small core.
 SMALL = "-Xmx32m -XX:ReservedCodeCacheSize=16m"
-EVERY = int(os.environ.get("HS_HOSTILE_EVERY") or (1 if harness.RUN_ALL else 3))  # 1: every change, 3: each third
+EVERY = int(os.environ.get("HS_HOSTILE_EVERY") or (1 if harness.RUN_ALL else 4))  # 1: every change, 4: each fourth
 
 
 class Base(harness.TestCase):
