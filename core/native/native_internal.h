@@ -65,6 +65,7 @@ struct hs_native {
 	struct hs_map64 locations;      /**< see hs_native_location() → struct hs_location */
 	struct hs_map64 names;          /**< host address of an Elf64_Sym → its readable name */
 	struct hs_libunwind *libunwind; /**< NULL unless options.use_libunwind */
+	uint64_t scans_spent;           /**< frames tried by unwind_scan.c so far */
 
 	struct hs_stepper stepper;
 	/** Where the last step led: tells the next one how its frame was found. */

@@ -31,12 +31,14 @@ enum {
 	MAX_LINKS = 1024,    /**< frames that a proof may be long */
 	MAX_CROSSINGS = 4,   /**< callbacks: qsort() calls the program, which calls libc again */
 	MAX_JUMPS = 2,       /**< functions that end in a jump to another */
+	MAX_SPENT = 1 << 24, /**< the same in all searches of one target */
 	MAX_BUDGET = 20000,  /**< frames tried in one search: a hostile stack offers many */
 	MAX_FRAME = 1 << 20, /**< bytes of a frame that is found by a guessed rbp */
-	MAX_CODE = 4096,     /**< bytes of a function searched for a jump */
-	ENTRY_CODE = 160,    /**< _start and _start_c of crt1.o */
-	START_WORDS = 8,     /**< struct start_args above clone's frame */
-	PTHREAD_WORDS = 40,  /**< struct pthread: has the start routine itself up to 1.1.21 */
+	JUMP_COST = 16,
+	MAX_CODE = 4096,    /**< bytes of a function searched for a jump */
+	ENTRY_CODE = 160,   /**< _start and _start_c of crt1.o */
+	START_WORDS = 8,    /**< struct start_args above clone's frame */
+	PTHREAD_WORDS = 40, /**< struct pthread: has the start routine itself up to 1.1.21 */
 	REL32 = 4,
 };
 
@@ -150,8 +152,8 @@ enum hs_call_kind hs_call_before(const uint8_t *code, hs_addr pc, hs_addr *ret)
 static hs_addr through_linkage(struct hs_native *native, hs_addr target)
 {
 	static const uint8_t ENDBR64[] = {0xf3, 0x0f, 0x1e, 0xfa};
-	uint8_t code[sizeof(ENDBR64) + 1 + 2 + REL32]; // endbr64; bnd jmp *slot(%rip)
-	uint64_t slot;
+	uint8_t code[sizeof(ENDBR64) + 1 + 2 + REL32] = {0}; // endbr64; bnd jmp *slot(%rip)
+	uint64_t slot = 0;
 	size_t i = 0;
 
 	if (!read_code(native, target, code, sizeof(code)))
@@ -170,9 +172,9 @@ static hs_addr through_linkage(struct hs_native *native, hs_addr target)
 
 static enum hs_call_kind call_before(struct hs_native *native, hs_addr pc, hs_addr *target_ret)
 {
-	uint8_t code[HS_CALL_BYTES];
+	uint8_t code[HS_CALL_BYTES] = {0};
 	hs_addr target = 0;
-	uint64_t word;
+	uint64_t word = 0;
 
 	if (pc < sizeof(code) || !hs_native_is_code(native, pc - 1) ||
 	    !read_code(native, pc - sizeof(code), code, sizeof(code)))
@@ -204,6 +206,7 @@ struct landing {
 	const struct hs_native_module *module; /**< that case: in here */
 	hs_addr found;
 	bool is_unique;
+	unsigned *budget; /**< functions searched for jumps cost JUMP_COST */
 };
 
 static bool lands(struct hs_native *native, hs_addr target, struct landing *landing)
@@ -227,10 +230,12 @@ static bool leads_to(struct hs_native *native, hs_addr target, struct landing *l
 		landing->found = target;
 		return true;
 	}
-	if (depth >= MAX_JUMPS || !hs_native_function_range(native, target, &range) ||
-	    range.start != target || range.end - target > sizeof(code) ||
+	if (depth >= MAX_JUMPS || *landing->budget < JUMP_COST ||
+	    !hs_native_function_range(native, target, &range) || range.start != target ||
+	    range.end - target > sizeof(code) ||
 	    !read_code(native, target, code, range.end - target))
 		return false;
+	*landing->budget -= JUMP_COST;
 	// jmp rel32, and not to be confused with other bytes: what it leads to is compared.
 	for (size_t i = 0; i + 1 + REL32 <= range.end - target; i++) {
 		hs_addr next = target + i + 1 + REL32, to = relative(code + i + 1, next);
@@ -255,7 +260,12 @@ static bool calls_into(struct hs_native *native, hs_addr pc, struct landing *lan
 
 hs_addr hs_native_called_function(struct hs_native *native, hs_addr pc, hs_addr inner)
 {
-	struct landing landing = {.module = hs_native_module_at(native, inner), .is_unique = true};
+	unsigned budget = MAX_BUDGET;
+	struct landing landing = {
+		.module = hs_native_module_at(native, inner),
+		.is_unique = true,
+		.budget = &budget,
+	};
 
 	return landing.module && calls_into(native, pc, &landing) && landing.is_unique
 	               ? landing.found
@@ -283,7 +293,7 @@ static bool is_in_clone(struct hs_native *native, hs_addr pc)
 {
 	// mov %eax, %edi; xor %eax, %eax; mov $60, %al; syscall
 	static const uint8_t EXIT[] = {0x89, 0xc7, 0x31, 0xc0, 0xb0, 0x3c, 0x0f, 0x05};
-	uint8_t code[sizeof(EXIT)];
+	uint8_t code[sizeof(EXIT)] = {0};
 	hs_addr target;
 
 	return hs_native_is_code(native, pc) && read_code(native, pc, code, sizeof(code)) &&
@@ -322,7 +332,7 @@ static bool entry_names(struct hs_native *native, hs_addr pc, hs_addr function)
 	static const uint8_t LEA[] = {0x48, 0x8d, 0x3d}; // lea rel32(%rip), %rdi
 	static const uint8_t GOT[] = {0x48, 0x8b, 0x3d}; // mov rel32(%rip), %rdi
 	hs_addr entry = entry_point(native, pc);
-	uint8_t code[ENTRY_CODE];
+	uint8_t code[ENTRY_CODE] = {0};
 	uint64_t word;
 
 	if (!read_code(native, entry, code, sizeof(code)))
@@ -398,7 +408,8 @@ static bool is_call_of(struct scan *scan, hs_addr pc, hs_addr callee, bool *is_p
 	if (!hs_native_function_range(native, callee - 1, &range))
 		return false;
 	*is_proved_ret = true;
-	return leads_to(native, target, &(struct landing){.wanted = range.start}, 0);
+	return leads_to(native, target,
+	                &(struct landing){.wanted = range.start, .budget = &scan->budget}, 0);
 }
 
 /** Does the stack go on soundly from the frame at @p regs, which has unwind information? */
@@ -545,6 +556,7 @@ static bool find_caller(struct scan *scan, const struct hs_regs *regs, hs_addr c
 		struct hs_regs caller = {0};
 		struct landing landing = {
 			.module = hs_native_module_at(scan->native, regs->value[HS_REG_PC]),
+			.budget = &scan->budget,
 		};
 
 		// Calls further out, which the proof went through, are no contradiction.
@@ -609,7 +621,11 @@ bool hs_native_step_by_scan(struct hs_native *native, const struct hs_cursor *cu
 		.stack_end =
 			stack ? stack->end : regs->value[HS_REG_SP] + SCAN_WORDS * sizeof(uint64_t),
 	};
-	if (!find_caller(&scan, regs, callee, 0, &caller))
+	if (native->scans_spent > MAX_SPENT)
+		return false;
+	bool found = find_caller(&scan, regs, callee, 0, &caller);
+	native->scans_spent += 1 + MAX_BUDGET - scan.budget;
+	if (!found)
 		return false;
 	report_crossing(native, pc);
 	*regs = caller;
