@@ -4,7 +4,7 @@
  * Synchronization objects of musl on x86_64. musl's own code has no unwind information, so that no
  * function name tells what a thread waits for: its memory alone does. Layouts: pthread_impl.h,
  * pthread_mutex_timedlock.c, pthread_rwlock_*.c, sem_timedwait.c, pthread_cond_timedwait.c,
- * pthread_join.c of musl 1.1.20 to 1.2.5.
+ * pthread_join.c of musl 1.2 (run with 1.2.3).
  */
 #ifndef HS_MUSL_SYNC_H
 #define HS_MUSL_SYNC_H

@@ -38,7 +38,7 @@ enum {
 	MAX_CODE = 4096,    /**< bytes of a function searched for a jump */
 	ENTRY_CODE = 160,   /**< _start and _start_c of crt1.o */
 	START_WORDS = 8,    /**< struct start_args above clone's frame */
-	PTHREAD_WORDS = 40, /**< struct pthread: has the start routine itself up to 1.1.21 */
+	PTHREAD_WORDS = 40, /**< struct pthread: older musl keeps the start routine in it */
 	REL32 = 4,
 };
 
@@ -288,7 +288,7 @@ static hs_addr entry_point(struct hs_native *native, hs_addr addr)
 	return ok ? ehdr.e_entry + module->module->bias : 0;
 }
 
-/** clone.s of musl 1.1.0 to 1.2.5: when the thread's function returns, the thread exits. */
+/** clone.s of musl (1.2.3 read): when the thread's function returns, the thread exits. */
 static bool is_in_clone(struct hs_native *native, hs_addr pc)
 {
 	// mov %eax, %edi; xor %eax, %eax; mov $60, %al; syscall
