@@ -32,6 +32,7 @@ struct parts {
  * Deadlocks that somebody has published. A row matches when each of its names does; NULL: any. A
  * new one is a row here and a case in tests/unit/test_class_loading.c; its page must exist.
  */
+// clang-format off
 static const struct known_issue {
 	const char *loader;      /**< class of a class loader that is not parallel capable */
 	const char *transformer; /**< class of the class-file transformer on the stacks */
@@ -39,17 +40,19 @@ static const struct known_issue {
 	const char *fix; /**< the release that has the fix; NULL when there is none */
 } known_issues[] = {
 	{
-         .loader = "org.springframework.boot.loader.launch.LaunchedClassLoader",
-         .title = "Launcher's ClassLoader is no longer parallel capable "
-			 "(spring-projects/spring-boot#41665)",              .url = "https://github.com/spring-projects/spring-boot/issues/41665",
-         .fix = "Upgrade Spring Boot to 3.2.9, 3.3.3 or later: there JarUrlClassLoader "
-		       "calls ClassLoader.registerAsParallelCapable().", },
+		.loader = "org.springframework.boot.loader.launch.LaunchedClassLoader",
+		.title = "Launcher's ClassLoader is no longer parallel capable (spring-projects/spring-boot#41665)",
+		.url = "https://github.com/spring-projects/spring-boot/issues/41665",
+		.fix = "Upgrade Spring Boot to 3.2.9, 3.3.3 or later: there JarUrlClassLoader calls "
+		       "ClassLoader.registerAsParallelCapable().",
+	},
 	{
-         .transformer = "com.datadog.debugger.agent.SourceFileTrackingTransformer",
-         .title = "Deadlock / BLOCKED threads starting tomcat with dd-agent "
-			 "(DataDog/datadog-agent#33821)", .url = "https://github.com/DataDog/datadog-agent/issues/33821",
-	 },
+		.transformer = "com.datadog.debugger.agent.SourceFileTrackingTransformer",
+		.title = "Deadlock / BLOCKED threads starting tomcat with dd-agent (DataDog/datadog-agent#33821)",
+		.url = "https://github.com/DataDog/datadog-agent/issues/33821",
+	},
 };
+// clang-format on
 
 static struct parts parts_of(const struct hs_snapshot *s, const struct hs_cycle *cycle)
 {

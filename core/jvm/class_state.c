@@ -272,18 +272,26 @@ const struct hs_pending_class *hs_class_of_init_lock(struct hs_jvm *jvm, hs_addr
 	return found ? *found : NULL;
 }
 
+/** The record of a class that is not ready, by its Klass *; NULL: any other word. */
+static const struct hs_pending_class *class_at(const struct hs_lock_index *index, hs_addr klass)
+{
+	const struct hs_pending_class key = {.klass = klass};
+
+	if (!index->classes.len)
+		return NULL;
+	return bsearch(&key, index->classes.items, index->classes.len, sizeof(key),
+	               compare_classes);
+}
+
 hs_addr hs_class_on_stack(struct hs_jvm *jvm, const uint64_t *words, size_t count,
                           bool initializing, hs_addr not_by)
 {
 	const struct hs_lock_index *index = pending_classes(jvm);
 
-	if (!index || !index->classes.len)
+	if (!index)
 		return 0;
 	for (size_t i = 0; i < count; i++) {
-		const struct hs_pending_class key = {.klass = words[i]};
-		const struct hs_pending_class *class =
-			bsearch(&key, index->classes.items, index->classes.len, sizeof(key),
-		                compare_classes);
+		const struct hs_pending_class *class = class_at(index, words[i]);
 
 		if (class && class->init_thread != not_by &&
 		    (class->state == index->states.being_initialized) == initializing)
@@ -315,13 +323,10 @@ hs_addr hs_class_linked_on_stack(struct hs_jvm *jvm, const uint64_t *words, size
 {
 	const struct hs_lock_index *index = pending_classes(jvm);
 
-	if (!index || !index->classes.len)
+	if (!index)
 		return 0;
 	for (size_t i = 0; i < count; i++) {
-		const struct hs_pending_class key = {.klass = words[i]};
-		const struct hs_pending_class *class =
-			bsearch(&key, index->classes.items, index->classes.len, sizeof(key),
-		                compare_classes);
+		const struct hs_pending_class *class = class_at(index, words[i]);
 
 		if (class && is_linked_by(jvm, class, jthread))
 			return class->klass;
