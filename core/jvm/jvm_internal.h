@@ -266,6 +266,11 @@ void hs_class_index_close(struct hs_jvm *jvm);
 
 HS_MUST_CHECK struct hs_err *hs_method_get(struct hs_jvm *jvm, hs_addr addr,
                                            struct hs_method **ret);
+/** Bytes of a ConstMethod behind its first @p before, which end with the bytecodes: line numbers,
+ * then the tables. HS_ERR_ABSENT: no size is published; HS_ERR_BAD_DATA: negative, or over @p max.
+ */
+HS_MUST_CHECK struct hs_err *hs_const_method_tail(struct hs_jvm *jvm, hs_addr const_method,
+                                                  uint64_t before, size_t max, size_t *ret);
 /** Line of a bci, -1 when unknown. */
 int32_t hs_method_line(const struct hs_method *method, int32_t bci);
 /** Interned location; NULL when out of memory. */

@@ -184,28 +184,6 @@ static struct hs_err *read_flags(struct hs_jvm *jvm, hs_addr const_method, uint3
 	return err;
 }
 
-/** Bytes between the bytecodes and the end: line numbers first, then the tables. */
-static struct hs_err *tail_bytes(struct hs_jvm *jvm, const struct hs_method *method,
-                                 hs_addr const_method, size_t *ret)
-{
-	uint64_t before = method->code_base - const_method + method->code_size;
-	uint32_t words = 0;
-	struct hs_err *err;
-
-	if (!hs_layout_has(&jvm->layout, HS_F_const_method_size))
-		return hs_err_absent();
-	err = hs_target_read_u32(
-		jvm->target, const_method + hs_layout_offset(&jvm->layout, HS_F_const_method_size),
-		&words);
-	if (err)
-		return err;
-	uint64_t total = (uint64_t)words * WORD;
-	if (total < before || total - before > MAX_TABLE_BYTES)
-		return hs_err_new(HS_ERR_BAD_DATA, "a ConstMethod of %" PRIu64 " bytes", total);
-	*ret = (size_t)(total - before);
-	return NULL;
-}
-
 static struct hs_err *read_variables(struct hs_jvm *jvm, const struct hs_method *method,
                                      hs_addr const_method, struct hs_variable_table *table)
 {
@@ -218,7 +196,9 @@ static struct hs_err *read_variables(struct hs_jvm *jvm, const struct hs_method 
 	err = read_flags(jvm, const_method, &flags);
 	if (err || !(flags & flag_bit(jvm, VARIABLES)))
 		return err;
-	err = tail_bytes(jvm, method, const_method, &len);
+	err = hs_const_method_tail(jvm, const_method,
+	                           method->code_base - const_method + method->code_size,
+	                           MAX_TABLE_BYTES, &len);
 	if (!err)
 		err = hs_target_read_u64(
 			jvm->target,

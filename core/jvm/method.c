@@ -160,23 +160,20 @@ static struct hs_err *read_code(struct hs_jvm *jvm, const struct method_parts *p
 
 // ---- lines
 
-/** Bytes from the end of the bytecodes to the end of the ConstMethod: the stream is among them. */
-static struct hs_err *line_bytes(struct hs_jvm *jvm, const struct method_parts *parts,
-                                 const struct hs_method *method, size_t *ret)
+struct hs_err *hs_const_method_tail(struct hs_jvm *jvm, hs_addr const_method, uint64_t before,
+                                    size_t max, size_t *ret)
 {
-	uint64_t before = jvm->layout.sizes[HS_T_const_method] + method->code_size;
 	uint32_t words;
 
 	if (!hs_layout_has(&jvm->layout, HS_F_const_method_size))
 		return hs_err_absent();
 	struct hs_err *err = hs_target_read_u32(
-		jvm->target,
-		parts->const_method + hs_layout_offset(&jvm->layout, HS_F_const_method_size),
+		jvm->target, const_method + hs_layout_offset(&jvm->layout, HS_F_const_method_size),
 		&words);
 	if (err)
 		return err;
 	uint64_t total = (uint64_t)words * WORD;
-	if (total < before || total - before > MAX_LINE_BYTES)
+	if (total < before || total - before > max)
 		return hs_err_new(HS_ERR_BAD_DATA, "a ConstMethod of %" PRIu64 " bytes", total);
 	*ret = total - before;
 	return NULL;
@@ -216,7 +213,9 @@ static struct hs_err *read_lines(struct hs_jvm *jvm, const struct method_parts *
 
 	if (!(parts->flags & CM_LINE_NUMBERS))
 		return NULL;
-	struct hs_err *err = line_bytes(jvm, parts, method, &len);
+	struct hs_err *err = hs_const_method_tail(
+		jvm, parts->const_method, jvm->layout.sizes[HS_T_const_method] + method->code_size,
+		MAX_LINE_BYTES, &len);
 	if (err)
 		return err;
 	hs_cleanup(hs_freep) uint8_t *bytes = malloc(len + 1);
