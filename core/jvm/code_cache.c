@@ -207,18 +207,27 @@ static struct hs_err *find_interpreter(struct hs_jvm *jvm)
 	return NULL;
 }
 
+/** Location of a stub that is not a blob of its own. NULL: out of memory. */
+static const struct hs_location *stub_location(struct hs_jvm *jvm, const char *name)
+{
+	struct hs_location *location = hs_arena_alloc(jvm->arena, sizeof(*location));
+
+	if (location)
+		*location = (struct hs_location){
+			.kind = HS_FRAME_STUB, .function = name, .bci = -1, .line = -1};
+	return location;
+}
+
 static struct hs_err *find_stubs(struct hs_jvm *jvm)
 {
 	struct hs_err *err;
 	struct hs_code_cache *cache = jvm->code_cache;
 	const struct hs_layout *layout = &jvm->layout;
-	struct hs_location *location = hs_arena_alloc(jvm->arena, sizeof(*location));
 
-	if (!location)
+	cache->call_stub_location = stub_location(jvm, "call_stub");
+	cache->static_call_stub_location = stub_location(jvm, "static call stub");
+	if (!cache->call_stub_location || !cache->static_call_stub_location)
 		return hs_err_oom();
-	*location = (struct hs_location){
-		.kind = HS_FRAME_STUB, .function = "call_stub", .bci = -1, .line = -1};
-	cache->call_stub_location = location;
 	err = hs_target_read_u64(jvm->target, hs_layout_static(layout, HS_F_call_stub_return),
 	                         &cache->call_stub_return);
 	if (err)

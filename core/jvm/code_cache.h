@@ -45,6 +45,7 @@ struct hs_code_cache {
 	hs_addr call_stub_return; /**< return address of every call from the call stub */
 	hs_addr return_barrier;   /**< 27+; 0: known by the blob's name */
 	const struct hs_location *call_stub_location;
+	const struct hs_location *static_call_stub_location;
 	struct hs_map64 blobs;     /**< CodeBlob * → struct hs_blob * */
 	struct hs_map64 sites;     /**< pc and exactness → struct hs_code_site *, see scopes.h */
 	struct hs_map64 frame_fps; /**< hs_frame.sp → frame pointer, see frame_locals.c */

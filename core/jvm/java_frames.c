@@ -10,16 +10,13 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "core/jvm/frame_code.h"
 #include "core/jvm/virtual_threads.h"
 
 enum {
 	WORD = 8,
-	CODE_WINDOW = 32,      /**< bytes of code looked at after a pc */
-	CALL_WINDOW = 13,      /**< bytes of the longest call, mov r10, imm64; call r10 */
-	PROLOGUE_WINDOW = 8,   /**< bytes of push rbp; sub rsp, imm32 */
 	MAX_PUSHED_WORDS = 64, /**< what an intrinsic may push within compiled code */
 	MAX_STUB_WORDS = 512,  /**< frame of a stub: SHA-512 has more than 1 KiB */
-	PUSH_RBP = 0x55,
 };
 
 /** Where an activation keeps what it returns to. */
@@ -53,23 +50,6 @@ struct hs_err *hs_java_frame_add(struct hs_frame_list *list, const struct hs_cur
 	frame->is_activation = cursor->is_activation;
 	*ret = frame;
 	return NULL;
-}
-
-bool hs_java_is_return_pc(struct hs_jvm *jvm, hs_addr pc)
-{
-	struct hs_err *err;
-	const struct hs_blob *blob;
-
-	if (!hs_code_cache_owns(jvm->code_cache, pc))
-		return false;
-	if (hs_code_cache_is_interpreter(jvm->code_cache, pc))
-		return true;
-	err = hs_code_cache_blob(jvm, pc, &blob);
-	if (err) {
-		hs_err_free(err); // not code
-		return false;
-	}
-	return pc > blob->code_begin;
 }
 
 static bool is_executable(struct hs_jvm *jvm, hs_addr pc)
@@ -119,133 +99,16 @@ struct hs_err *hs_java_frameless_sender(struct hs_jvm *jvm, struct hs_cursor *cu
 	return move_to_sender(jvm, cursor, &(struct sender_slots){sp + WORD, sp}, false);
 }
 
-// ---- code bytes
-
-/** Length of a return poll of 16+ or the older ones at @p code, 0: it is none (x86_64 ad files). */
-static size_t poll_length(const uint8_t *code, size_t len)
-{
-	static const struct {
-		uint8_t bytes[3], num_bytes, length;
-	} polls[] = {
-		{{0x49, 0x3b, 0xa7}, 3, 7}, // cmp rsp, [r15 + disp32]: 16+
-		{{0x49, 0x3b, 0x67}, 3, 4}, // cmp rsp, [r15 + disp8]
-		{{0x0f, 0x87},       2, 6}, // ja to the slow path
-		{{0x4d, 0x8b, 0x97}, 3, 7}, // mov r10, [r15 + disp32]: 11
-		{{0x4d, 0x8b, 0x57}, 3, 4}, // mov r10, [r15 + disp8]
-		{{0x41, 0x85, 0x02}, 3, 3}, // test eax, [r10]
-		{{0x85, 0x05},       2, 6}, // test eax, [rip + disp32]: 8
-	};
-
-	for (size_t i = 0; i < sizeof(polls) / sizeof(*polls); i++) {
-		if (len >= polls[i].length && !memcmp(code, polls[i].bytes, polls[i].num_bytes))
-			return polls[i].length;
-	}
-	return 0;
-}
-
-/** Is @p code the end of an epilogue: [pop rbp] [poll] ret? */
-static bool is_epilogue(const uint8_t *code, size_t len, bool *popped_ret)
-{
-	size_t at = 0, step;
-
-	*popped_ret = !(len && code[0] == 0x5d);
-	if (!*popped_ret)
-		at++;
-	while ((step = poll_length(code + at, len - at)) > 0)
-		at += step;
-	return at < len && (code[at] == 0xc3 || code[at] == 0xc2);
-}
-
-/** Bytes of the instruction that sets the frame up, "sub rsp, imm", which ends at @p end; 0: it is
- * another one. */
-static size_t sub_rsp_length(const uint8_t *end)
-{
-	if (!memcmp(end - 7, "\x48\x81\xec", 3))
-		return 7;
-	return !memcmp(end - 4, "\x48\x83\xec", 3) ? 4 : 0;
-}
-
-/**
- * Is there a call right before @p pc? With @p callee: one that leads into that blob.
- */
-static bool follows_call(struct hs_jvm *jvm, hs_addr pc, const struct hs_blob *callee)
-{
-	struct hs_err *err;
-	uint8_t code[CALL_WINDOW];
-	const uint8_t *end = code + sizeof(code);
-	hs_addr to;
-	int32_t rel;
-
-	err = hs_target_read(jvm->target, pc - sizeof(code), code, sizeof(code));
-	if (err) {
-		hs_err_free(err); // no code, no call
-		return false;
-	}
-	if (end[-5] == 0xe8) { // call rel32
-		memcpy(&rel, end - 4, sizeof(rel));
-		to = pc + (uint64_t)(int64_t)rel;
-		if (!callee || hs_addr_in(to, callee->addr, callee->end))
-			return true;
-	}
-	if (!memcmp(end - 13, "\x49\xba", 2) && !memcmp(end - 3, "\x41\xff\xd2", 3)) {
-		memcpy(&to, end - 11, sizeof(to)); // mov r10, imm64; call r10
-		return !callee || hs_addr_in(to, callee->addr, callee->end);
-	}
-	if (callee)
-		return false;
-	// call r/m: ff /2 with a register, or memory with disp8 or disp32
-	return (end[-2] == 0xff && (end[-1] & 0xf8) == 0xd0) ||
-	       (end[-3] == 0xff && (end[-2] & 0xf8) == 0x50) ||
-	       (end[-6] == 0xff && (end[-5] & 0xf8) == 0x90);
-}
-
-bool hs_java_is_compiled_return(struct hs_jvm *jvm, hs_addr pc)
-{
-	struct hs_err *err;
-	const struct hs_blob *blob;
-
-	if (!hs_code_cache_owns(jvm->code_cache, pc) ||
-	    hs_code_cache_is_interpreter(jvm->code_cache, pc))
-		return false;
-	err = hs_code_cache_blob(jvm, pc, &blob);
-	if (err) {
-		hs_err_free(err); // not code
-		return false;
-	}
-	return blob->nmethod && pc > blob->code_begin && follows_call(jvm, pc, NULL);
-}
-
-/** Could the word at @p at, which is @p pc, be a return address? Its frame must have one too. */
-static bool is_return_slot(struct hs_jvm *jvm, hs_addr at, hs_addr pc)
-{
-	struct hs_err *err;
-	const struct hs_blob *blob;
-	hs_addr next;
-
-	if (hs_code_cache_is_interpreter(jvm->code_cache, pc))
-		return true;
-	err = hs_code_cache_blob(jvm, pc, &blob);
-	if (!err && !blob->nmethod)
-		return true;
-	if (!err)
-		err = hs_target_read_u64(jvm->target, at + blob->frame_size, &next);
-	if (err) {
-		hs_err_free(err); // then no
-		return false;
-	}
-	return blob->frame_size && hs_java_is_return_pc(jvm, next);
-}
-
 /**
  * Look upwards from @p from for the return address of an activation whose frame has another shape
  * than it should: intrinsics move the stack pointer within compiled code, and stubs push what they
- * like. @p callee as in follows_call().
+ * like. @p callee as in hs_java_follows_call().
  */
 static struct hs_err *scan_for_sender(struct hs_jvm *jvm, struct hs_cursor *cursor, hs_addr from,
                                       size_t max_words, const struct hs_blob *callee)
 {
 	struct hs_err *err;
-	hs_addr pc, fp = 0;
+	hs_addr pc, fp = 0, fp_at;
 
 	if (hs_regs_has(&cursor->regs, HS_REG_FP))
 		fp = cursor->regs.value[HS_REG_FP];
@@ -255,8 +118,12 @@ static struct hs_err *scan_for_sender(struct hs_jvm *jvm, struct hs_cursor *curs
 		err = hs_target_read_u64(jvm->target, at, &pc);
 		if (err)
 			return err;
-		if (!hs_java_is_return_pc(jvm, pc) || !follows_call(jvm, pc, callee) ||
-		    !is_return_slot(jvm, at, pc))
+		if (!callee && hs_java_is_interpreter_return(jvm, at, pc, fp, &fp_at)) {
+			return move_to_sender(jvm, cursor, &(struct sender_slots){at, fp_at},
+			                      false);
+		}
+		if (!hs_java_is_return_pc(jvm, pc) || !hs_java_follows_call(jvm, pc, callee) ||
+		    !hs_java_is_return_slot(jvm, at, pc))
 			continue;
 		// Compiled frames keep the caller's rbp below it, stubs with a frame pointer too.
 		// Others may have it anywhere: what is in the register is the caller's if it lies
@@ -273,28 +140,38 @@ static struct hs_err *scan_for_sender(struct hs_jvm *jvm, struct hs_cursor *curs
 
 // ---- compiled code
 
-/** Before the frame is complete: the return address is on top of the stack, or above the rbp that
- * was just pushed, or in its place when only rbp is not saved yet. */
-static void find_prologue_slots(struct hs_jvm *jvm, const struct hs_cursor *cursor, hs_addr sp,
-                                struct sender_slots *ret)
+/** Copy the code of @p blob around @p pc to @p buf. Nothing of it, when it cannot be read. */
+static struct hs_code_window read_code(struct hs_jvm *jvm, const struct hs_blob *blob, hs_addr pc,
+                                       uint8_t buf[static HS_CODE_BEFORE + HS_CODE_AFTER])
 {
 	struct hs_err *err;
-	uint8_t code[PROLOGUE_WINDOW] = {0};
-	const uint8_t *end = code + sizeof(code);
-	hs_addr pc = cursor->regs.value[HS_REG_PC];
+	size_t before = HS_CODE_BEFORE, after = HS_CODE_AFTER;
 
-	err = hs_target_read(jvm->target, pc - sizeof(code), code, sizeof(code));
-	hs_err_free(err); // then it looks like nothing we know
-	size_t sub = sub_rsp_length(end);
-	if (sub) { // MacroAssembler::verified_entry: push rbp first only with a stack check
-		bool pushed = end[-(ptrdiff_t)sub - 1] == PUSH_RBP;
-
-		ret->saved_fp = pushed ? ret->saved_fp : 0;
-	} else if (end[-1] == PUSH_RBP) {
-		*ret = (struct sender_slots){sp + WORD, sp};
-	} else {
-		*ret = (struct sender_slots){sp, 0};
+	if (pc - blob->code_begin < before)
+		before = pc > blob->code_begin ? (size_t)(pc - blob->code_begin) : 0;
+	if (blob->end - pc < after)
+		after = (size_t)(blob->end - pc);
+	err = hs_target_read(jvm->target, pc - before, buf, before + after);
+	if (err) {
+		hs_err_free(err); // code that cannot be seen: most of it has its frame
+		before = after = 0;
 	}
+	return (struct hs_code_window){buf + before, before, after};
+}
+
+static struct sender_slots slots_of(enum hs_frame_shape shape, hs_addr sp, uint64_t frame_size)
+{
+	switch (shape) {
+	case HS_SHAPE_FP_LIVE:
+		return (struct sender_slots){sp + frame_size - WORD, 0};
+	case HS_SHAPE_FP_ON_TOP:
+		return (struct sender_slots){sp + WORD, sp};
+	case HS_SHAPE_NONE:
+		return (struct sender_slots){sp, 0};
+	case HS_SHAPE_WHOLE:
+		break;
+	}
+	return (struct sender_slots){sp + frame_size - WORD, sp + frame_size - 2 * WORD};
 }
 
 /**
@@ -304,29 +181,19 @@ static void find_prologue_slots(struct hs_jvm *jvm, const struct hs_cursor *curs
 static bool find_slots(struct hs_jvm *jvm, const struct hs_cursor *cursor,
                        const struct hs_blob *blob, hs_addr sp, struct sender_slots *ret)
 {
-	struct hs_err *err;
-	uint8_t code[CODE_WINDOW];
+	uint8_t buf[HS_CODE_BEFORE + HS_CODE_AFTER];
 	hs_addr pc = cursor->regs.value[HS_REG_PC];
-	bool popped;
+	enum hs_frame_shape shape = HS_SHAPE_WHOLE;
+	bool in_prologue = cursor->is_activation && pc < blob->frame_complete;
 
-	*ret = (struct sender_slots){sp + blob->frame_size - WORD,
-	                             sp + blob->frame_size - 2 * WORD};
-	if (!cursor->is_activation)
-		return true;
-	if (pc < blob->frame_complete) {
-		find_prologue_slots(jvm, cursor, sp, ret);
-		return false;
+	if (cursor->is_activation) {
+		struct hs_code_window code = read_code(jvm, blob, pc, buf);
+
+		shape = in_prologue ? hs_prologue_shape(code, blob->frame_size)
+		                    : hs_body_shape(code);
 	}
-	size_t len = blob->end - pc < sizeof(code) ? (size_t)(blob->end - pc) : sizeof(code);
-	err = hs_target_read(jvm->target, pc, code, len);
-	if (err) {
-		hs_err_free(err); // code that cannot be seen: most of it has its frame
-		return true;
-	}
-	if (!is_epilogue(code, len, &popped))
-		return true;
-	*ret = popped ? (struct sender_slots){sp, 0} : (struct sender_slots){sp + WORD, sp};
-	return false;
+	*ret = slots_of(shape, sp, blob->frame_size);
+	return shape == HS_SHAPE_WHOLE && !in_prologue;
 }
 
 /** The caller of a blob with a frame; of an activation also if it is not where it should be. */
@@ -504,6 +371,23 @@ struct hs_err *hs_compiled_describe(struct hs_jvm *jvm, const struct hs_cursor *
 	return add_compiled(jvm, cursor, site, sp, true, list);
 }
 
+/**
+ * In a static call stub, on the way from a compiled call to an interpreted method? It lies behind
+ * the caller's code, and has no frame.
+ */
+static bool is_in_static_call_stub(struct hs_jvm *jvm, const struct hs_cursor *cursor,
+                                   const struct hs_blob *blob)
+{
+	uint8_t buf[HS_CODE_BEFORE + HS_CODE_AFTER];
+	hs_addr pc = cursor->regs.value[HS_REG_PC];
+
+	if (!cursor->is_activation)
+		return false;
+	int offset = hs_static_call_stub_offset(read_code(jvm, blob, pc, buf));
+	return offset >= 0 && hs_java_was_called_at(jvm, blob, cursor->regs.value[HS_REG_SP],
+	                                            pc - (hs_addr)offset);
+}
+
 static struct hs_err *step_compiled(struct hs_jvm *jvm, struct hs_cursor *cursor,
                                     const struct hs_code_site *site, struct hs_frame_list *list)
 {
@@ -511,6 +395,14 @@ static struct hs_err *step_compiled(struct hs_jvm *jvm, struct hs_cursor *cursor
 	struct sender_slots slots;
 	hs_addr sp = frame_sp(jvm, cursor, site->blob, list);
 
+	if (is_in_static_call_stub(jvm, cursor, site->blob)) {
+		struct hs_frame *frame;
+
+		err = hs_java_frame_add(list, cursor, jvm->code_cache->static_call_stub_location,
+		                        sp, &frame);
+		return err ? err
+		           : move_to_sender(jvm, cursor, &(struct sender_slots){sp, 0}, false);
+	}
 	uint64_t frame_size = site->blob->frame_size;
 	if (frame_size < 2 * WORD) { // intrinsics of method handles jump on without a frame
 		err = add_compiled(jvm, cursor, site, sp, false, list);
@@ -573,7 +465,7 @@ static bool is_return_on_top(struct hs_jvm *jvm, hs_addr sp, hs_addr fp)
 	}
 	if (hs_code_cache_is_interpreter(jvm->code_cache, pc))
 		return hs_interpreter_has_frame(jvm, fp);
-	return hs_java_is_compiled_return(jvm, pc) && is_return_slot(jvm, sp, pc);
+	return hs_java_is_compiled_return(jvm, pc) && hs_java_is_return_slot(jvm, sp, pc);
 }
 
 /** Slots of a stub that keeps rbp as its frame pointer. The barrier at the entry of methods has
@@ -600,7 +492,7 @@ static struct hs_err *leave_frameless(struct hs_jvm *jvm, struct hs_cursor *curs
 	hs_addr fp = hs_regs_has(&cursor->regs, HS_REG_FP) ? cursor->regs.value[HS_REG_FP] : 0;
 
 	if (cursor->is_activation) {
-		struct sender_slots slots = {sp, 0};
+		uint8_t buf[HS_CODE_BEFORE + HS_CODE_AFTER];
 
 		if (leave_adapter(jvm, cursor))
 			return NULL;
@@ -608,7 +500,9 @@ static struct hs_err *leave_frameless(struct hs_jvm *jvm, struct hs_cursor *curs
 		if (!err || hs_err_code(err) == HS_ERR_OOM)
 			return err;
 		hs_err_free(err); // called through a pointer, or jumped to
-		find_prologue_slots(jvm, cursor, sp, &slots);
+		struct hs_code_window code =
+			read_code(jvm, blob, cursor->regs.value[HS_REG_PC], buf);
+		struct sender_slots slots = slots_of(hs_prologue_shape(code, 0), sp, 0);
 		err = move_to_sender(jvm, cursor, &slots, false);
 		if (!err || hs_err_code(err) == HS_ERR_OOM)
 			return err;
@@ -639,7 +533,7 @@ static struct hs_err *leave_half_built(struct hs_jvm *jvm, struct hs_cursor *cur
 	    fp - sp > (uint64_t)MAX_STUB_WORDS * WORD)
 		return err;
 	by_fp = hs_target_read_u64(jvm->target, fp + WORD, &pc);
-	if (by_fp || !hs_java_is_compiled_return(jvm, pc) || !follows_call(jvm, pc, blob)) {
+	if (by_fp || !hs_java_is_compiled_return(jvm, pc) || !hs_java_follows_call(jvm, pc, blob)) {
 		hs_err_free(by_fp); // the first reason is the better one
 		return err;
 	}

@@ -28,18 +28,41 @@ HS_MUST_CHECK struct hs_err *hs_java_frame_add(struct hs_frame_list *list,
  */
 HS_MUST_CHECK struct hs_err *hs_java_frameless_sender(struct hs_jvm *jvm, struct hs_cursor *cursor);
 
-/** Is @p pc a place that compiled or interpreted Java code can return to? */
-bool hs_java_is_return_pc(struct hs_jvm *jvm, hs_addr pc);
-
-/** Is @p pc a return address in compiled Java code: right after a call, in a method? */
-bool hs_java_is_compiled_return(struct hs_jvm *jvm, hs_addr pc);
-
 /** Append the frames of a compiled method whose frame stands, at the return address in @p cursor.
  * @param sp Its unextended stack pointer. */
 HS_MUST_CHECK struct hs_err *hs_compiled_describe(struct hs_jvm *jvm,
                                                   const struct hs_cursor *cursor,
                                                   const struct hs_code_site *site, hs_addr sp,
                                                   struct hs_frame_list *list);
+
+// ---- return_address.c
+
+/** Is @p pc a place that compiled or interpreted Java code can return to? */
+bool hs_java_is_return_pc(struct hs_jvm *jvm, hs_addr pc);
+
+/** Is there a call right before @p pc? With @p callee: one that leads into that blob. */
+bool hs_java_follows_call(struct hs_jvm *jvm, hs_addr pc, const struct hs_blob *callee);
+
+/** Is @p pc a return address in compiled Java code: right after a call, in a method? */
+bool hs_java_is_compiled_return(struct hs_jvm *jvm, hs_addr pc);
+
+/** Could the word at @p at, which is @p pc, be a return address? Its frame must have one too. */
+bool hs_java_is_return_slot(struct hs_jvm *jvm, hs_addr at, hs_addr pc);
+
+/**
+ * Is the word at @p at, which is @p pc, a return address in the interpreter? No call stands before
+ * those. The frame pointer of the interpreted caller, which tells, is right below it or still in
+ * the register.
+ * @param fp The register, 0: not known.
+ * @param[out] fp_at Where the caller's frame pointer was saved, 0: in the register.
+ */
+bool hs_java_is_interpreter_return(struct hs_jvm *jvm, hs_addr at, hs_addr pc, hs_addr fp,
+                                   hs_addr *fp_at);
+
+/** Does a direct call of the code in @p blob, which returns to the word at @p sp, lead to @p
+ * target? */
+bool hs_java_was_called_at(struct hs_jvm *jvm, const struct hs_blob *blob, hs_addr sp,
+                           hs_addr target);
 
 // ---- interpreter_frames.c
 

@@ -331,8 +331,11 @@ static void prologues_and_epilogues(void **state)
 	// Before anything, after push rbp, after sub rsp without push rbp.
 	check_activation(8, "\x90\x90\x90\x90\x90\x90\x90\x90\x55", 9, SP, SP, 0);
 	check_activation(9, "\x90\x90\x90\x90\x90\x90\x90\x55\x48\x83\xec\x30", 12, SP, SP + 8, SP);
-	check_activation(9, "\x90\x48\x81\xec\x30\x00\x00\x00\x48\x89\x6c", 11, SP,
+	check_activation(9, "\x90\x48\x81\xec\x38\x00\x00\x00\x48\x89\x6c", 11, SP,
 	                 SP + FRAME_BYTES - 8, 0);
+	// The barrier of ZGC and others, before frame_complete.
+	check_activation(10, "\x90\x90\x90\x55\x48\x83\xec\x30\x41\x81\x7f\x24", 12, SP,
+	                 SP + FRAME_BYTES - 8, SP + FRAME_BYTES - 16);
 	// At pop rbp, at the poll behind it, at ret.
 	check_activation(0x30, "\x90\x90\x90\x90\x48\x83\xc4\x30\x5d\xc3", 10, SP, SP + 8, SP);
 	check_activation(0x30,
@@ -355,6 +358,58 @@ static void moved_stack_pointer_is_searched(void **state)
 	cursor.is_activation = true;
 	step(c.code, &cursor);
 	check_registers(&cursor, FAKE_CALL_STUB_RETURN, SP + FRAME_BYTES, ENTRY_FP);
+	hs_fake_code_destroy(c.code);
+}
+
+static void interpreted_caller_is_found_by_search(void **state)
+{
+	enum {
+		CALLER_FP = SP + 0x80
+	};
+	struct compiled c;
+
+	(void)state;
+	setup_compiled(&c);
+	hs_fake_fill(c.code->fake, SP - 32, 0, 32 + FRAME_BYTES);
+	hs_fake_code_interpreter_frame(c.code, CALLER_FP,
+	                               &(struct fake_interpreter_frame){
+					       .method = hs_fake_code_method(c.code, "caller"),
+					       .bci = 7,
+					       .return_pc = FAKE_CALL_STUB_RETURN,
+					       .link = ENTRY_FP,
+				       });
+	hs_fake_u64(c.code->fake, SP + FRAME_BYTES - 16, CALLER_FP);
+	hs_fake_u64(c.code->fake, SP + FRAME_BYTES - 8, IN_INTERPRETER);
+	struct hs_cursor cursor = hs_fake_code_cursor(c.entry + CALL_AT, SP - 32, 0);
+	cursor.is_activation = true;
+	step(c.code, &cursor);
+	check_registers(&cursor, IN_INTERPRETER, SP + FRAME_BYTES, CALLER_FP);
+	hs_fake_code_destroy(c.code);
+}
+
+static void static_call_stub_is_no_frame(void **state)
+{
+	static const uint32_t stub = 0x60;
+	struct compiled c;
+
+	(void)state;
+	setup_compiled(&c);
+	// outer has called, and returns to CALL_AT; the stub behind it goes on to the interpreter.
+	hs_fake_memory(c.code->fake, c.entry + CALL_AT - 5, "\xe8\x40\x00\x00\x00", 5);
+	hs_fake_memory(c.code->fake, c.entry + stub,
+	               "\x48\xbb\x00\x00\x00\x00\x00\x00\x00\x00\xe9\x00\x00\x00\x00", 15);
+	for (uint32_t offset = 0; offset <= 10; offset += 10) {
+		hs_fake_u64(c.code->fake, SP - 8, c.entry + CALL_AT);
+		struct hs_cursor cursor =
+			hs_fake_code_cursor(c.entry + stub + offset, SP - 8, c.rbp_object);
+		cursor.is_activation = true;
+		step(c.code, &cursor);
+		check_registers(&cursor, c.entry + CALL_AT, SP, c.rbp_object);
+		const struct hs_location *location =
+			frame_at(c.code, c.code->list.frames.len - 1)->location;
+		assert_int_equal(location->kind, HS_FRAME_STUB);
+		assert_string_equal(location->function, "static call stub");
+	}
 	hs_fake_code_destroy(c.code);
 }
 
@@ -693,6 +748,8 @@ int main(void)
 		cmocka_unit_test(alignment_for_c_is_undone),
 		cmocka_unit_test(prologues_and_epilogues),
 		cmocka_unit_test(moved_stack_pointer_is_searched),
+		cmocka_unit_test(interpreted_caller_is_found_by_search),
+		cmocka_unit_test(static_call_stub_is_no_frame),
 		cmocka_unit_test(native_wrapper_is_one_frame),
 		cmocka_unit_test(call_stub_restores_what_it_saved),
 		cmocka_unit_test(stub_with_a_frame),
