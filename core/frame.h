@@ -32,6 +32,9 @@ enum hs_found_by {
 	 * this frame and the one before it, frames of a file without unwind information are left
 	 * out. */
 	HS_FOUND_SCAN,
+	/** HotSpot's layout, but between two places that have debug information: the thread ran.
+	 * Line and inlined methods are those of the places around it, and may be others. */
+	HS_FOUND_NEAR,
 };
 
 /**

@@ -315,6 +315,8 @@ static struct hs_err *add_scopes(struct hs_jvm *jvm, const struct hs_cursor *cur
 		err = hs_java_frame_add(list, cursor, scope->location, sp, &frame);
 		if (err)
 			return err;
+		if (site->is_near)
+			frame->found_by = HS_FOUND_NEAR;
 		err = hs_frame_locks_add_wait(&locks, scope->method, 0);
 		if (!err && regs)
 			err = add_monitors(jvm, scope, regs, cursor->is_activation, &locks);

@@ -425,7 +425,8 @@ static struct hs_err *cut_scopes(struct hs_jvm *jvm, struct hs_code_site *site, 
 
 /**
  * A pc between two PcDescs. Code of several inlined methods may lie there, and the next PcDesc may
- * be of another one than the code at the pc: only what both agree on is certain.
+ * be of another one than the code at the pc: what both agree on is likely, only the compiled method
+ * is certain.
  */
 static struct hs_err *read_scopes_around(struct hs_jvm *jvm, hs_addr pc,
                                          const struct hs_pc_desc *next, struct hs_code_site *site)
@@ -435,7 +436,8 @@ static struct hs_err *read_scopes_around(struct hs_jvm *jvm, hs_addr pc,
 	struct hs_pc_desc desc;
 
 	err = read_scopes(jvm, site->blob->nmethod, next, site);
-	if (err || (hs_addr)next->pc_offset == pc - site->blob->code_begin || site->num_scopes < 2)
+	site->is_near = (hs_addr)next->pc_offset != pc - site->blob->code_begin;
+	if (err || !site->is_near || site->num_scopes < 2)
 		return err;
 	err = hs_nmethod_pc_desc_before(jvm, site->blob, pc, &desc);
 	if (!err)
@@ -445,7 +447,10 @@ static struct hs_err *read_scopes_around(struct hs_jvm *jvm, hs_addr pc,
 	size_t common = count_common(site, &before);
 	if (!common) // nothing before: the compiled method itself is certain
 		common = 1;
-	return common < site->num_scopes ? cut_scopes(jvm, site, common) : NULL;
+	err = common < site->num_scopes ? cut_scopes(jvm, site, common) : NULL;
+	// The outermost method alone, without a line, is no guess.
+	site->is_near = site->num_scopes > 1 || site->scopes[0].location->line >= 0;
+	return err;
 }
 
 static struct hs_err *find_scopes(struct hs_jvm *jvm, hs_addr pc, bool exact,

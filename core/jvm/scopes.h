@@ -62,6 +62,9 @@ struct hs_code_site {
 	int32_t objects;               /**< offset of the pool of dissolved objects; 0: none */
 	const struct hs_scope *scopes; /**< innermost first; empty: no nmethod, or unreadable */
 	size_t num_scopes;
+	/** The pc has no debug information of its own: all but the method of the outermost scope is
+	 * that of the places around it. */
+	bool is_near;
 };
 
 /**

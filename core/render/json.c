@@ -203,7 +203,7 @@ static json_t *frame_locals(struct writer *w, const struct hs_frame *f)
 static json_t *frame(struct writer *w, const struct hs_frame *f)
 {
 	static const char *const kinds[] = {"native", "interpreted", "compiled", "inlined", "stub"};
-	static const char *const found[] = {"cfi", "row", "rbp", "jvm", "scan"};
+	static const char *const found[] = {"cfi", "row", "rbp", "jvm", "scan", "near"};
 	const struct hs_location *l = f->location;
 	json_t *ret = json_object();
 

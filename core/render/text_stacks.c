@@ -124,6 +124,7 @@ static void frame_line(const struct hs_text *text, uint32_t i, const struct hs_f
 	fprintf(text->out, "%s%s%s", hs_text_style(text, HS_TEXT_DIM), kind_word(l, buf),
 	        frame->found_by == HS_FOUND_RBP    ? " [guessed by frame pointer]"
 	        : frame->found_by == HS_FOUND_SCAN ? " [frames may be missing before it]"
+	        : frame->found_by == HS_FOUND_NEAR ? " [about here: it was running]"
 	                                           : "");
 	fprintf(text->out, "%s\n", hs_text_style(text, HS_TEXT_PLAIN));
 	lock_lines(text, frame);

@@ -2,8 +2,8 @@
 """Stacks of threads that run, from registers at any instruction: Spin.java, looked at again and again.
 
 Each stack must be one that the program can have: from Worker.run() in, each line calls by name the method above it, and
-the innermost line belongs to its method. What cannot be read must be said (the walk is cut); a stack that the program
-cannot have is a wrong one, whatever is said about it.
+the innermost line belongs to its method. What cannot be read must be said (the walk is cut, or lines and inlined methods
+near the pc are marked as an approximation); what is not marked and cannot be is a wrong stack.
 
 HS_RUNNING_LOOKS sets how many looks are taken in each mode.
 """
@@ -64,7 +64,7 @@ def find_fault(source, thread):
     frames = java_frames(thread)
     if not frames or (frames[-1]["class"], frames[-1]["method"]) != ("Spin$Worker", "run"):
         return "it does not start in Worker.run"
-    if len(frames) > 1 and frames[-2]["method"] != thread["name"]:
+    if len(frames) > 1 and not frames[-1].get("opaque") and frames[-2]["method"] != thread["name"]:
         return f"Worker.run calls {frames[-2]['method']}"
     for i, frame in enumerate(frames):
         if not is_ours(frame) or frame["line"] is None:
@@ -80,6 +80,16 @@ def find_fault(source, thread):
     return None
 
 
+def certain(thread):
+    """The thread as it is without what the report calls an approximation: inlined methods and lines near the pc."""
+    frames = []
+    for frame in thread["frames"]:
+        if frame["found_by"] == "near" and frame["kind"] == "inlined":
+            continue
+        frames.append({**frame, "line": None, "opaque": True} if frame["found_by"] == "near" else frame)
+    return {**thread, "frames": frames}
+
+
 def is_gap(thread, report):
     """The report says that this stack is not whole."""
     names = (f'"{thread["name"]}"', "threads, first")
@@ -91,7 +101,7 @@ class Running(harness.TestCase):
         jdk = harness.need_jdk(jdk_name)
         source = Source(_SOURCE.read_text())
         workers = set(re.findall(r'"(\w+)"', re.search(r"names = \{(.*?)\}", _SOURCE.read_text(), re.S).group(1)))
-        seen, lineless, gaps, wrong, tops = 0, 0, collections.Counter(), [], collections.Counter()
+        seen, lineless, misses, gaps, wrong, tops = 0, 0, 0, collections.Counter(), [], collections.Counter()
         with tempfile.TemporaryDirectory(prefix="hangscope-spin-", dir=os.environ.get("HS_TMP")) as directory:
             matrix.compile_native(directory, "Spin.java")
             command = [jdk.run, "java", *_OPTIONS.split(), *MODES[mode].split(), "-cp", directory, "Spin", f"{directory}/libmixnative.so"]
@@ -102,7 +112,10 @@ class Running(harness.TestCase):
                     report = harness.hangscope(target.pid, "--json").json()
                     threads = [t for t in report["threads"] if t["name"] in workers]
                     names = names or {t["name"] for t in threads}
-                    self.assertEqual({t["name"] for t in threads}, names)
+                    nameless = names - {t["name"] for t in threads}
+                    said = [g for g in report["gaps"] if g["subject"].startswith("java.lang.Thread of tid")]
+                    self.assertLessEqual(len(nameless), len(said), nameless)
+                    gaps.update(nameless)
                     for thread in threads:
                         seen += 1
                         fault = find_fault(source, thread)
@@ -112,6 +125,9 @@ class Running(harness.TestCase):
                             tops[top["kind"]] += 1
                         if not fault:
                             continue
+                        if not find_fault(source, certain(thread)):
+                            misses += 1  # marked as an approximation
+                            continue
                         if fault == "it does not start in Worker.run" and is_gap(thread, report):
                             gaps[thread["name"]] += 1
                             self.note(thread, report)
@@ -119,10 +135,12 @@ class Running(harness.TestCase):
                         wrong.append((fault, thread, report["gaps"]))
                 target.assert_running(self)
         kinds = ", ".join(f"{count} {kind}" for kind, count in tops.most_common())
-        print(f"{jdk} {mode}: {seen - len(wrong) - sum(gaps.values())} of {seen} stacks exact, {sum(gaps.values())} gaps, {len(wrong)} wrong, {lineless} with a line unknown; innermost frames: {kinds}")
+        exact = seen - len(wrong) - sum(gaps.values()) - misses
+        print(f"{jdk} {mode}: {exact} of {seen} stacks exact, {misses} approximations beside the truth, {sum(gaps.values())} gaps, {len(wrong)} wrong, {lineless} with a line unknown; innermost frames: {kinds}")
         if wrong:
             shown = "\n".join(self.show(*item) for item in wrong[:5])
             self.fail(f"{len(wrong)} of {seen} stacks are wrong:\n{shown}")
+        self.assertLessEqual(misses, seen // 40, "too many approximations are beside the truth")
         self.assertLessEqual(sum(gaps.values()), seen // 20, f"too many gaps: {dict(gaps)}")
 
     def note(self, thread, report):

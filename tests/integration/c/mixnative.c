@@ -3,6 +3,7 @@
  * oldest name: the library is loaded into JDKs whose libc is older than the one it is built with.
  */
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <jni.h>
 #include <signal.h>
@@ -123,25 +124,45 @@ static void handle_tick(int signal)
 }
 
 /** Thread id of the thread whose comm is @p name, or 0. */
-static int find_thread(const char *name)
+static int find_thread_now(const char *name)
 {
 	enum {
-		MAX_THREADS = 500,
 		COMM = 16
 	};
 	char path[64], comm[COMM + 1];
+	DIR *tasks = opendir("/proc/self/task");
+	int found = 0;
 
-	for (int tid = getpid(); tid < getpid() + MAX_THREADS; tid++) {
-		snprintf(path, sizeof(path), "/proc/self/task/%d/comm", tid);
+	for (struct dirent *entry; !found && tasks && (entry = readdir(tasks));) {
+		snprintf(path, sizeof(path), "/proc/self/task/%.20s/comm", entry->d_name);
 		int fd = open(path, O_RDONLY);
 		if (fd < 0)
 			continue;
 		ssize_t len = read(fd, comm, COMM);
 		close(fd);
 		if (len > 0 && (size_t)len == strlen(name) + 1 && !memcmp(comm, name, strlen(name)))
-			return tid;
+			found = atoi(entry->d_name);
 	}
-	return 0;
+	if (tasks)
+		closedir(tasks);
+	return found;
+}
+
+/** The same; a thread that was just started gives itself its name. */
+static int find_thread(const char *name)
+{
+	enum {
+		ROUNDS = 1000,
+		PAUSE_US = 10000
+	};
+	int tid = 0;
+
+	for (int i = 0; i < ROUNDS && !tid; i++) {
+		if (i)
+			usleep(PAUSE_US);
+		tid = find_thread_now(name);
+	}
+	return tid;
 }
 
 JNIEXPORT void JNICALL Java_SpinNative_signalThread(JNIEnv *env, jclass cls, jstring name)
