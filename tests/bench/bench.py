@@ -17,6 +17,7 @@ import tempfile
 import time
 
 HERE = pathlib.Path(__file__).parent
+GROWTH = (50, 2000, 10000)
 
 
 class Heartbeat:
@@ -137,6 +138,21 @@ class Bench:
                      ["jhsdb", "jstack", "--mixed", "--exe", java, "--core", core], False, 1)
         print(f"\ncore: {os.path.getsize(core) / 1e6:.0f} MB")
 
+    def run_growth(self):
+        print("| tool | wall s | CPU s | peak MB | pause ms | lines | n |")
+        print("|---|---|---|---|---|---|---|")
+        self.row("hangscope PID", [self.hangscope, self.pid], True)
+        self.row("hangscope --rolling PID", [self.hangscope, "--rolling", self.pid], True)
+        self.row("hangscope --no-stop PID", [self.hangscope, "--no-stop", self.pid], True)
+        snapshot = self.work / "snapshot"
+        self.row("hangscope snapshot PID", [self.hangscope, "snapshot", self.pid, "-o", str(snapshot)], True)
+        if snapshot.exists():
+            print(f"snapshot: {snapshot.stat().st_blocks * 512 / 1e6:.1f} MB")
+        self.row("jstack -l PID", ["jstack", "-l", self.pid], True)
+        gdb = ["gdb", "-nx", "-batch", "-ex", "set pagination off", "-ex", "set debuginfod enabled off",
+               "-ex", "thread apply all bt", "-p", self.pid]
+        self.row("gdb -p PID", gdb, True, 1)
+
     def ratio(self, what, mine, theirs, goal):
         if mine not in self.rows or theirs not in self.rows:
             return
@@ -148,13 +164,29 @@ class Bench:
         print("\n| ratio | measured | goal | |\n|---|---|---|---|")
         self.ratio("wall", "hangscope stacks CORE", "gdb CORE", 10)
         self.ratio("wall", "hangscope stacks CORE", "jhsdb jstack --mixed --core", 50)
-        self.ratio("wall", "hangscope stacks PID", "gdb -p PID", 4)
-        self.ratio("pause", "hangscope stacks PID", "gdb -p PID", 30)
+        self.ratio("wall", "hangscope PID", "gdb -p PID", 5)
+        self.ratio("wall", "hangscope stacks PID", "gdb -p PID", 5)
+        self.ratio("pause", "hangscope stacks PID", "gdb -p PID", 50)
         self.ratio("pause", "hangscope stacks PID", "jstack -l PID", 1)
         for name in ("hangscope stacks PID", "hangscope stacks CORE"):
             mb = self.rows[name]["mb"]
             print(f"| peak memory of {name} | {mb:.0f} MB | 100 MB | "
                   f"{'reached' if mb <= 100 else 'MISSED'} |")
+
+
+def grow(args):
+    """How pause, time and memory of a live look grow with the number of threads."""
+    for threads in GROWTH:
+        args.threads = threads
+        with tempfile.TemporaryDirectory(prefix="hangscope-bench-") as work:
+            bench = Bench(args, work)
+            print(f"\n{threads} threads, {args.live_mb} MB of live heap")
+            bench.start_target()
+            try:
+                bench.idle()
+                bench.run_growth()
+            finally:
+                bench.stop_target()
 
 
 def main():
@@ -163,7 +195,12 @@ def main():
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--live-mb", type=int, default=0)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--grow", action="store_true")
     args = parser.parse_args()
+    if args.grow:
+        print(f"{datetime.date.today()}, {os.cpu_count()} cores, Linux {platform.release()}")
+        grow(args)
+        return
     with tempfile.TemporaryDirectory(prefix="hangscope-bench-") as work:
         bench = Bench(args, work)
         print(f"{datetime.date.today()}, {os.cpu_count()} cores, Linux {platform.release()}, "
