@@ -29,6 +29,7 @@ enum {
 	OPT_REDACT,
 	OPT_STOP,
 	OPT_NO_STOP,
+	OPT_ROLLING,
 	OPT_VERSION,
 };
 
@@ -47,6 +48,7 @@ static const struct option long_options[] = {
 	{"redact",    no_argument,       NULL, OPT_REDACT   },
 	{"stop",      no_argument,       NULL, OPT_STOP     },
 	{"no-stop",   no_argument,       NULL, OPT_NO_STOP  },
+	{"rolling",   no_argument,       NULL, OPT_ROLLING  },
 	{"verbose",   no_argument,       NULL, 'v'          },
 	{"help",      no_argument,       NULL, 'h'          },
 	{"version",   no_argument,       NULL, OPT_VERSION  },
@@ -86,6 +88,7 @@ static void print_help(void)
 	     "\n"
 	     "Live processes:\n"
 	     "  --stop             keep the process stopped until everything is read\n"
+	     "  --rolling          stop one thread at a time, never all of them together\n"
 	     "  --no-stop          never stop it (registers are then incomplete)\n"
 	     "  --unwinder NAME    dwfl (default) or libunwind, as a second opinion\n"
 	     "\n"
@@ -188,6 +191,9 @@ static bool set_option(int opt, struct cli_options *options)
 	case OPT_NO_STOP:
 		options->analysis.open.no_stop = true;
 		return true;
+	case OPT_ROLLING:
+		options->analysis.open.rolling = true;
+		return true;
 	case 'v':
 		options->verbose = true;
 		return true;
@@ -253,8 +259,9 @@ const struct cli_command *cli_parse(int argc, char **argv, struct cli_options *o
 		        options->target, argv[optind]);
 		return usage_error(exit_ret);
 	}
-	if (options->analysis.open.keep_stopped && options->analysis.open.no_stop) {
-		fputs("hangscope: --stop and --no-stop contradict each other\n", stderr);
+	const struct hs_open_options *open = &options->analysis.open;
+	if (open->keep_stopped + open->no_stop + open->rolling > 1) {
+		fputs("hangscope: --stop, --rolling and --no-stop contradict each other\n", stderr);
 		return usage_error(exit_ret);
 	}
 	if (!check_format(command, options))

@@ -338,6 +338,29 @@ static bool finding_holds(struct hs_target *target, const struct hs_report *repo
 	return false;
 }
 
+/** Was there no moment when all threads were held? */
+static bool is_of_many_moments(const struct hs_snapshot *s)
+{
+	return s->info.capture == HS_CAPTURE_ROLLING || s->info.capture == HS_CAPTURE_NO_STOP;
+}
+
+/** A cycle that the second look confirms existed then, whenever its threads were captured. That
+ * somebody waits behind a thread that runs may be put together from different moments. */
+static void weaken(struct hs_report *report, struct hs_finding *f)
+{
+	if (f->steps.len) {
+		hs_finding_evidence(report, f,
+		                    "its threads were not captured at one moment: it rests on the "
+		                    "second look, during which none of them ran");
+		return;
+	}
+	if (f->certainty > HS_INFERRED)
+		f->certainty = HS_INFERRED;
+	hs_finding_evidence(report, f,
+	                    "its threads were not captured at one moment, so that waits of "
+	                    "different moments may have come together");
+}
+
 /** Drop what is gone at the second look. @return true when a cycle was dropped: look again. */
 static bool confirm(struct hs_target *target, struct hs_report *report)
 {
@@ -349,6 +372,8 @@ static bool confirm(struct hs_target *target, struct hs_report *report)
 
 		f->confirmed = finding_holds(target, report, f);
 		if (f->confirmed) {
+			if (is_of_many_moments(report->snapshot))
+				weaken(report, f);
 			report->findings.items[kept++] = *f;
 			continue;
 		}
@@ -383,6 +408,7 @@ static struct hs_err *look(struct hs_target *target, const struct hs_analysis_op
 	*again_ret = false;
 	if (s->info.kind == HS_TARGET_LIVE) {
 		*again_ret = confirm(target, analysis->report);
+		s->info.pause_ms = hs_target_held_ms(target);
 	} else {
 		hs_vec_each (f, &analysis->report->findings)
 			f->confirmed = true;

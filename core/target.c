@@ -70,6 +70,13 @@ const struct hs_target_info *hs_target_info(const struct hs_target *target)
 	return &target->source->info;
 }
 
+double hs_target_held_ms(const struct hs_target *target)
+{
+	const struct hs_source *source = target->source;
+
+	return source->ops->held_ms ? source->ops->held_ms(source) : source->info.pause_ms;
+}
+
 const struct hs_module_map *hs_target_modules(const struct hs_target *target)
 {
 	return &target->source->modules;

@@ -33,6 +33,16 @@ enum hs_target_kind {
 	HS_TARGET_HOSTED,
 };
 
+/** How a live target was captured. */
+enum hs_capture {
+	HS_CAPTURE_NONE,    /**< not live */
+	HS_CAPTURE_PAUSE,   /**< all threads were held together, while registers and stacks were
+	                       copied */
+	HS_CAPTURE_STOP,    /**< all were held until everything was read (--stop) */
+	HS_CAPTURE_ROLLING, /**< one after the other was held: there is no one moment (--rolling) */
+	HS_CAPTURE_NO_STOP, /**< none was held (--no-stop) */
+};
+
 enum {
 	HS_SYSCALL_ARGS = 6
 };
@@ -67,8 +77,11 @@ struct hs_target_info {
 	int64_t captured_at;     /**< unix seconds; 0 when not known */
 	int64_t captured_ms;     /**< unix milliseconds; 0 when not known that exactly (core) */
 	int64_t captured_ns;     /**< the target's monotonic clock then; 0 when not known (core) */
-	double pause_ms;         /**< how long a live target was held; < 0 for a core */
-	size_t truncated_bytes;  /**< bytes that the core's headers promise and the file lacks */
+	enum hs_capture capture;
+	/** How long a live target was held; ROLLING: the thread that was held longest; < 0 for a
+	 * core. */
+	double pause_ms;
+	size_t truncated_bytes;    /**< bytes that the core's headers promise and the file lacks */
 	const char *unpacked_from; /**< NULL, or the compressed file that path was unpacked from */
 };
 
@@ -78,7 +91,8 @@ struct hs_open_options {
 	const char *debug_dir; /**< separate debug files; NULL: the system's */
 	bool keep_stopped;     /**< --stop: until hs_target_close() */
 	bool no_stop;          /**< --no-stop: no ptrace at all */
-	bool exact_cpu;        /**< live: cpu_ns too, at the price of a file read per thread */
+	bool rolling;   /**< --rolling: hold one thread at a time; at most one of the three */
+	bool exact_cpu; /**< live: cpu_ns too, at the price of a file read per thread */
 	/** NULL, or called now and then with words and 0..1 (or -1): for progress on a terminal. */
 	void (*progress)(void *arg, const char *what, double fraction);
 	void *progress_arg;
@@ -118,6 +132,9 @@ void hs_target_close(struct hs_target *target);
 void hs_target_closep(struct hs_target **target);
 
 const struct hs_target_info *hs_target_info(const struct hs_target *target);
+
+/** info.pause_ms, or how long a target that is held until close has been held by now. */
+double hs_target_held_ms(const struct hs_target *target);
 
 /** Mappings and modules. Borrowed until close. */
 const struct hs_module_map *hs_target_modules(const struct hs_target *target);

@@ -80,6 +80,11 @@ static json_t *ref_list(json_t *(*ref)(uint32_t), const struct hs_index_vec *ite
 static json_t *target(struct writer *w)
 {
 	static const char *const kinds[] = {"core", "live", "snapshot", "hosted"};
+	static const char *const captures[] = {
+		[HS_CAPTURE_NONE] = NULL,         [HS_CAPTURE_PAUSE] = "pause",
+		[HS_CAPTURE_STOP] = "stop",       [HS_CAPTURE_ROLLING] = "rolling",
+		[HS_CAPTURE_NO_STOP] = "no-stop",
+	};
 	const struct hs_snapshot *s = w->snapshot;
 	const struct hs_target_info *info = &s->info;
 	json_t *args = json_array();
@@ -103,6 +108,9 @@ static json_t *target(struct writer *w)
 	json_object_set_new(ret, "host", text(w, info->host));
 	json_object_set_new(ret, "captured_at",
 	                    info->captured_at ? json_integer(info->captured_at) : json_null());
+	json_object_set_new(ret, "capture",
+	                    captures[info->capture] ? json_string(captures[info->capture])
+	                                            : json_null());
 	json_object_set_new(ret, "pause_ms",
 	                    info->kind == HS_TARGET_LIVE && info->pause_ms >= 0
 	                            ? json_real(info->pause_ms)

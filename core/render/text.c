@@ -84,6 +84,21 @@ static const char *plural(size_t count)
 	return count == 1 ? "" : "s";
 }
 
+static void held(const struct hs_text *text, const struct hs_target_info *info)
+{
+	static const char *const words[] = {
+		[HS_CAPTURE_NONE] = "paused",
+		[HS_CAPTURE_PAUSE] = "paused",
+		[HS_CAPTURE_STOP] = "stopped for",
+		[HS_CAPTURE_ROLLING] = "no thread paused longer than",
+	};
+
+	if (info->capture == HS_CAPTURE_NO_STOP)
+		fputs(" · never paused", text->out);
+	else
+		fprintf(text->out, " · %s %.1f ms", words[info->capture], info->pause_ms);
+}
+
 static void header(const struct hs_text *text)
 {
 	const struct hs_snapshot *s = text->snapshot;
@@ -112,7 +127,7 @@ static void header(const struct hs_text *text)
 		fprintf(text->out, " · killed by signal %d", info->signo);
 	fprintf(text->out, " · %zu thread%s", s->threads.len, plural(s->threads.len));
 	if (info->kind == HS_TARGET_LIVE && info->pause_ms >= 0)
-		fprintf(text->out, " · paused %.1f ms", info->pause_ms);
+		held(text, info);
 	fputs("\n\n", text->out);
 }
 

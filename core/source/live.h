@@ -7,6 +7,7 @@
 #ifndef HS_LIVE_H
 #define HS_LIVE_H
 
+#include <stdatomic.h>
 #include <sys/user.h>
 
 #include "core/source/proc_text.h"
@@ -70,9 +71,12 @@ struct hs_live {
 	struct hs_live_tasks tasks;
 	struct hs_live_range *ranges; /**< captured, ascending, disjoint */
 	size_t num_ranges;
-	void *buffer; /**< mmap'ed, all bytes of ranges */
+	size_t kept;  /**< bytes of ranges that were copied one by one, in the arena */
+	void *buffer; /**< mmap'ed, all bytes of ranges; one by one: of the one at hand */
 	size_t buffer_len;
 	struct hs_live_capture *capture; /**< NULL unless the target is held */
+	int64_t held_since;              /**< monotonic ns, while it is held */
+	atomic_size_t progress;          /**< goes on while the capture does */
 };
 
 // ---- live_check.c: may and can it be done; texts below /proc.
@@ -128,14 +132,34 @@ bool hs_live_task_switches(const struct hs_live *live, pid_t tid, uint64_t *ret)
 
 // ---- live_stacks.c: copies of used stacks, and all other reads.
 
-/** Map a buffer, its pages present, for the stacks of the threads whose sp is known so far. */
-HS_MUST_CHECK struct hs_err *hs_live_stacks_prepare(struct hs_live *live);
+/**
+ * Map a buffer, its pages present, for the stacks of the threads whose sp is known so far, or for
+ * @p one_by_one.
+ */
+HS_MUST_CHECK struct hs_err *hs_live_stacks_prepare(struct hs_live *live, bool one_by_one);
 
 /**
  * Copy [sp - 128, end of its mapping) of all stopped and sleeping threads, at most
  * STACK_COPY_NOW of each.
  */
 HS_MUST_CHECK struct hs_err *hs_live_stacks_copy(struct hs_live *live);
+
+/**
+ * Copy the stack of one stopped thread into the buffer.
+ * @return false when its mapping is not known yet.
+ */
+bool hs_live_stacks_copy_one(struct hs_live *live, const struct hs_live_task *task,
+                             struct hs_live_range *ret);
+
+/** Keep what hs_live_stacks_copy_one() copied: the buffer is free for the next then. */
+HS_MUST_CHECK struct hs_err *hs_live_stacks_keep(struct hs_live *live,
+                                                 const struct hs_live_range *range);
+
+/** After the last one: make them fit for reading. */
+void hs_live_stacks_sort(struct hs_live *live);
+
+/** Read the mappings again: a thread started, or a stack grew, since they were read. */
+void hs_live_stacks_refresh(struct hs_live *live);
 
 /** hs_source_ops.read and .read_now */
 struct hs_err *hs_live_read(struct hs_source *source, hs_addr addr, void *buf, size_t len);

@@ -19,13 +19,20 @@
 
 /**
  * Stop all threads listed in live->tasks, and those that started since; fill in their registers;
- * copy their stacks; let them run on, unless @p keep_stopped. Sets info.pause_ms and captured_at.
+ * copy their stacks; let them run on, unless @p mode is HS_CAPTURE_STOP. HS_CAPTURE_ROLLING does
+ * all of that for one thread, then for the next. Sets info.capture, pause_ms and captured_at.
  * @return NULL, or HS_ERR_OS (EPERM, ESRCH, EBUSY), HS_ERR_OOM: the target runs then.
  */
-HS_MUST_CHECK struct hs_err *hs_live_capture_stop(struct hs_live *live, bool keep_stopped);
+HS_MUST_CHECK struct hs_err *hs_live_capture_stop(struct hs_live *live, enum hs_capture mode);
 
 /** Without any stop: stacks of the threads that sleep, as far as they did not move meanwhile. */
 HS_MUST_CHECK struct hs_err *hs_live_capture_watch(struct hs_live *live);
+
+/** HS_CAPTURE_ROLLING, in the helper thread. */
+HS_MUST_CHECK struct hs_err *hs_live_roll(struct hs_live *live);
+
+/** Set info.captured_at and the finer ones to now. */
+void hs_live_capture_note_time(struct hs_live *live);
 
 /** Resume what is held. Does nothing when nothing is. */
 void hs_live_capture_end(struct hs_live *live);

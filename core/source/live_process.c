@@ -26,6 +26,7 @@ enum {
 	RESTART_BLOCK = 516,       /**< ERESTART_RESTARTBLOCK, linux/errno.h */
 	SETTLE_STEP = 2000000,     /**< ns */
 	SETTLE_STEPS = 25,
+	MAX_PROGRAMS = 5, /**< that may replace each other while one is captured */
 };
 
 /**
@@ -92,12 +93,21 @@ static void live_close(struct hs_source *source)
 	free(live);
 }
 
+static double live_held_ms(const struct hs_source *source)
+{
+	const struct hs_live *live = (const struct hs_live *)source;
+
+	return live->capture ? (double)(hs_live_now() - live->held_since) / 1e6
+	                     : source->info.pause_ms;
+}
+
 static const struct hs_source_ops live_ops = {
 	.name = "live",
 	.read = hs_live_read,
 	.read_now = hs_live_read_now,
 	.lwp_unmoved = live_lwp_unmoved,
 	.lwp_switches = live_lwp_switches,
+	.held_ms = live_held_ms,
 	.close = live_close,
 };
 
@@ -161,10 +171,11 @@ static struct hs_err *open_memory(struct hs_live *live)
 static struct hs_err *prepare(struct hs_live *live, const struct hs_open_options *options)
 {
 	const struct hs_file_opener opener = {hs_live_files_open, live};
-	struct hs_err *err = hs_live_maps_read(live, &live->maps);
+	// The memory first: when that is still the same in the end, so is all that was read since.
+	struct hs_err *err = open_memory(live);
 
 	if (!err)
-		err = open_memory(live);
+		err = hs_live_maps_read(live, &live->maps);
 	if (!err)
 		err = hs_live_files_open_root(live, options->root);
 	if (err)
@@ -275,9 +286,28 @@ static int compare_lwps(const void *a, const void *b)
 	return (x->tid > y->tid) - (x->tid < y->tid);
 }
 
+/** Without a moment when all threads were held. */
+static void note_moments(struct hs_live *live)
+{
+	static const char subject[] = "one moment of all threads";
+	static const char costs[] =
+		"waits of different moments may stand side by side; a finding is "
+		"reported only when a second look found it unchanged";
+
+	if (live->base.info.capture == HS_CAPTURE_ROLLING)
+		hs_source_gap(&live->base, subject, costs, "%s",
+		              "threads were held one after the other (--rolling)");
+	if (live->base.info.capture == HS_CAPTURE_NO_STOP)
+		hs_source_gap(&live->base, subject, costs, "%s",
+		              "no thread was held (--no-stop): of those that slept, pc, sp and "
+		              "stack were read and found unchanged afterwards");
+}
+
 static void note_gaps(struct hs_live *live)
 {
 	size_t partial = 0;
+
+	note_moments(live);
 
 	for (size_t i = 0; i < live->tasks.num; i++) {
 		const struct hs_live_task *task = &live->tasks.items[i];
@@ -329,17 +359,21 @@ static void report_progress(const struct hs_open_options *options, const char *w
 		options->progress(options->progress_arg, what, -1);
 }
 
-struct hs_err *hs_target_open_pid(pid_t pid, const struct hs_open_options *options,
-                                  struct hs_target **ret)
+static enum hs_capture mode_of(const struct hs_open_options *options)
 {
-	static const struct hs_open_options defaults;
+	return options->keep_stopped ? HS_CAPTURE_STOP
+	       : options->rolling    ? HS_CAPTURE_ROLLING
+	                             : HS_CAPTURE_PAUSE;
+}
+
+static struct hs_err *open_once(pid_t pid, const struct hs_open_options *options,
+                                struct hs_target **ret)
+{
 	struct hs_live *live = live_create();
 	struct hs_err *err;
 
 	if (!live)
 		return hs_err_oom();
-	if (!options)
-		options = &defaults;
 
 	hs_cleanup(hs_source_destroyp) struct hs_source *source = &live->base;
 	source->arena = hs_arena_create();
@@ -356,10 +390,33 @@ struct hs_err *hs_target_open_pid(pid_t pid, const struct hs_open_options *optio
 
 	report_progress(options, "copying registers and stacks");
 	err = options->no_stop ? hs_live_capture_watch(live)
-	                       : hs_live_capture_stop(live, options->keep_stopped);
+	                       : hs_live_capture_stop(live, mode_of(options));
+	// The mappings and files are those of the program that was there before.
+	if (!hs_live_is_same(live)) {
+		hs_err_free(err);
+		err = hs_err_os(ESTALE,
+		                "process %d has just ended, or replaced its program "
+		                "(execve)",
+		                live->pid);
+	}
 	if (!err)
 		err = finish(live);
 	if (err)
 		return err;
 	return hs_target_from_source(hs_take(source), ret);
+}
+
+struct hs_err *hs_target_open_pid(pid_t pid, const struct hs_open_options *options,
+                                  struct hs_target **ret)
+{
+	static const struct hs_open_options defaults;
+	struct hs_err *err = NULL;
+
+	for (int i = 0; i < MAX_PROGRAMS; i++) {
+		hs_err_free(err);
+		err = open_once(pid, options ? options : &defaults, ret);
+		if (!err || hs_err_code(err) != HS_ERR_OS || hs_err_errno(err) != ESTALE)
+			break;
+	}
+	return err;
 }

@@ -77,12 +77,12 @@ static bool map_buffer(struct hs_live *live, size_t len)
 	return false;
 }
 
-struct hs_err *hs_live_stacks_prepare(struct hs_live *live)
+struct hs_err *hs_live_stacks_prepare(struct hs_live *live, bool one_by_one)
 {
 	const struct hs_live_tasks *tasks = &live->tasks;
 	size_t total = 0;
 
-	for (size_t i = 0; i < tasks->num; i++) {
+	for (size_t i = 0; i < tasks->num && !one_by_one; i++) {
 		struct hs_live_range range;
 		hs_addr sp;
 
@@ -127,18 +127,29 @@ static size_t plan_ranges(struct hs_live *live)
 }
 
 /**
- * Sort, make disjoint, and give each range its place in the buffer. Stacks may share a mapping:
- * glibc 2.42 has guard pages inside of one (MADV_GUARD_INSTALL), coroutines have none at all.
+ * Sort and make disjoint. Stacks may share a mapping: glibc 2.42 has guard pages inside of one
+ * (MADV_GUARD_INSTALL), coroutines have none at all.
  */
+static void part_ranges(struct hs_live *live)
+{
+	struct hs_live_range *ranges = live->ranges;
+	size_t num = live->num_ranges;
+
+	qsort(ranges, num, sizeof(*ranges), compare_ranges);
+	for (size_t i = 0; i + 1 < num; i++) {
+		if (ranges[i].len > ranges[i + 1].start - ranges[i].start)
+			ranges[i].len = ranges[i + 1].start - ranges[i].start;
+	}
+}
+
+/** Give each range its place in the buffer. */
 static struct hs_err *place_ranges(struct hs_live *live)
 {
 	struct hs_live_range *ranges = live->ranges;
 	size_t total = 0, num = live->num_ranges;
 
-	qsort(ranges, num, sizeof(*ranges), compare_ranges);
+	part_ranges(live);
 	for (size_t i = 0; i < num; i++) {
-		if (i + 1 < num && ranges[i].len > ranges[i + 1].start - ranges[i].start)
-			ranges[i].len = ranges[i + 1].start - ranges[i].start;
 		if (ranges[i].len > STACKS_MAX - total)
 			ranges[i].len = 0;
 		total += ranges[i].len;
@@ -226,21 +237,24 @@ static void drop_empty_ranges(struct hs_live *live)
 	live->num_ranges = kept;
 }
 
+void hs_live_stacks_refresh(struct hs_live *live)
+{
+	struct hs_live_maps fresh;
+	struct hs_err *err = hs_live_maps_read(live, &fresh);
+
+	if (err)
+		hs_err_free(err); // what is missing then is missed by whoever reads it
+	else
+		hs_live_maps_refresh(live, &fresh);
+}
+
 struct hs_err *hs_live_stacks_copy(struct hs_live *live)
 {
 	struct hs_err *err;
 
 	if (plan_ranges(live)) {
-		struct hs_live_maps fresh;
-
-		// A thread that started, or a stack that grew, since the mappings were read.
-		err = hs_live_maps_read(live, &fresh);
-		if (err) {
-			hs_err_free(err);
-		} else {
-			hs_live_maps_refresh(live, &fresh);
-			plan_ranges(live);
-		}
+		hs_live_stacks_refresh(live);
+		plan_ranges(live);
 	}
 	err = place_ranges(live);
 	if (err) {
@@ -250,6 +264,48 @@ struct hs_err *hs_live_stacks_copy(struct hs_live *live)
 	fill_ranges(live);
 	drop_empty_ranges(live);
 	return NULL;
+}
+
+// ---- One by one
+
+bool hs_live_stacks_copy_one(struct hs_live *live, const struct hs_live_task *task,
+                             struct hs_live_range *ret)
+{
+	struct iovec local, remote;
+	hs_addr sp;
+
+	if (!known_sp(task, &sp) || !used_stack(&live->maps, sp, ret))
+		return false;
+	ret->bytes = live->buffer;
+	local = (struct iovec){live->buffer, ret->len};
+	remote = (struct iovec){(void *)(uintptr_t)ret->start, ret->len};
+	if (live->no_process_readv ||
+	    process_vm_readv(live->view, &local, 1, &remote, 1, 0) != (ssize_t)ret->len)
+		ret->len = read_prefix(live, ret);
+	return true;
+}
+
+struct hs_err *hs_live_stacks_keep(struct hs_live *live, const struct hs_live_range *range)
+{
+	uint8_t *copy;
+
+	if (!range->len || live->num_ranges == live->tasks.cap ||
+	    range->len > STACKS_MAX - live->kept)
+		return NULL;
+	copy = hs_arena_alloc(live->base.arena, range->len);
+	if (!copy)
+		return hs_err_oom();
+	memcpy(copy, range->bytes, range->len);
+	live->kept += range->len;
+	live->ranges[live->num_ranges] = *range;
+	live->ranges[live->num_ranges++].bytes = copy;
+	return NULL;
+}
+
+void hs_live_stacks_sort(struct hs_live *live)
+{
+	part_ranges(live);
+	drop_empty_ranges(live);
 }
 
 // ---- Reads

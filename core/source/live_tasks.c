@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/base/cleanup.h"
@@ -211,13 +212,13 @@ size_t hs_live_tasks_update(struct hs_live *live)
 
 long hs_live_tasks_count(const struct hs_live *live)
 {
-	struct hs_proc_stat stat;
-	char text[TASK_TEXT];
+	struct stat st;
 
-	if (hs_live_read_text(live->proc_fd, "stat", text, sizeof(text)) <= 0 ||
-	    !hs_proc_text_stat(text, &stat))
+	// Two links of a directory, and one per thread (fs/proc/base.c, proc_task_getattr()):
+	// /proc/PID/stat would add up the times of all threads for it.
+	if (fstatat(live->proc_fd, "task", &st, 0) || st.st_nlink < 2)
 		return -1;
-	return stat.num_threads;
+	return (long)st.st_nlink - 2;
 }
 
 char hs_live_task_state(const struct hs_live *live, pid_t tid)

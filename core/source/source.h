@@ -25,6 +25,8 @@ struct hs_source_ops {
 	struct hs_err *(*lwp_unmoved)(struct hs_source *source, pid_t host_tid, bool *same_ret);
 	/** NULL: HS_ERR_UNSUPPORTED. */
 	struct hs_err *(*lwp_switches)(struct hs_source *source, pid_t host_tid, uint64_t *ret);
+	/** How long the target has been held by now; NULL: info.pause_ms. */
+	double (*held_ms)(const struct hs_source *source);
 	/** Resume what open stopped, free everything and @p source itself. */
 	void (*close)(struct hs_source *source);
 };
