@@ -8,9 +8,9 @@
 #include <elfutils/version.h>
 #include <getopt.h>
 #include <jansson.h>
-#include <libunwind.h>
 #include <string.h>
 
+#include "core/analysis.h"
 #include "core/analyzer.h"
 #include "version.h"
 
@@ -103,12 +103,13 @@ static void print_help(void)
 
 static void print_version(void)
 {
+	const char *libunwind = hs_analysis_libunwind();
 	void *thread_db = dlopen("libthread_db.so.1", RTLD_LAZY | RTLD_LOCAL);
 
 	printf("hangscope %s\n", HS_VERSION_FULL);
-	printf("  unwinding     libdw %d.%d; libunwind %d.%d (--unwinder=libunwind)\n",
-	       _ELFUTILS_VERSION / 1000, _ELFUTILS_VERSION % 1000, UNW_VERSION_MAJOR,
-	       UNW_VERSION_MINOR);
+	printf("  unwinding     libdw %d.%d; %s%s%s\n", _ELFUTILS_VERSION / 1000,
+	       _ELFUTILS_VERSION % 1000, libunwind ? "libunwind " : "no libunwind",
+	       libunwind ? libunwind : "", libunwind ? " (--unwinder=libunwind)" : "");
 	printf("  libthread_db  %s\n",
 	       thread_db ? "yes" : "no: thread start routines come from the target's libc alone");
 	printf("  archives      %s (.zst .xz .gz .lz4 cores)\n", archive_version_string());

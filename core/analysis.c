@@ -459,6 +459,11 @@ struct hs_err *hs_analysis_run(const char *target, const struct hs_analysis_opti
 	return NULL;
 }
 
+const char *hs_analysis_libunwind(void)
+{
+	return hs_native_libunwind();
+}
+
 const struct hs_report *hs_analysis_report(const struct hs_analysis *analysis)
 {
 	return analysis->report;

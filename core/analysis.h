@@ -24,6 +24,9 @@ struct hs_analysis_options {
 	bool thread_dump; /**< collect what only HotSpot's own thread dump says, too */
 };
 
+/** Version of the libunwind that is the second unwinder ("1.6"), NULL when there is none. */
+const char *hs_analysis_libunwind(void);
+
 /** Owns snapshot, graph and report; the target is closed when it is returned. */
 struct hs_analysis;
 

@@ -25,6 +25,9 @@ HS_MUST_CHECK struct hs_err *hs_native_open(struct hs_target *target, struct hs_
 void hs_native_close(struct hs_native *native);
 void hs_native_closep(struct hs_native **native);
 
+/** Version of libunwind ("1.6"), NULL when this program has none. */
+const char *hs_native_libunwind(void);
+
 /** Owns every pc that lies in no other stepper: it must be asked last. */
 const struct hs_stepper *hs_native_stepper(struct hs_native *native);
 

@@ -68,7 +68,10 @@ static struct hs_err *library_path(char *path, size_t size)
 	Dl_info info;
 
 	if (!dladdr((void *)(uintptr_t)gnu_get_libc_version, &info) || info.dli_fname[0] != '/')
-		return hs_err_new(HS_ERR_UNSUPPORTED, "the directory of our own libc is not known");
+		return hs_err_new(
+			HS_ERR_UNSUPPORTED,
+			"libthread_db cannot be used: our own libc is not a file (a static "
+			"program)");
 	int dir_len = (int)(strrchr(info.dli_fname, '/') - info.dli_fname);
 	if ((size_t)snprintf(path, size, "%.*s/%s", dir_len, info.dli_fname, name) >= size)
 		return hs_err_new(HS_ERR_UNSUPPORTED, "the path of our own libc is too long");
@@ -78,15 +81,15 @@ static struct hs_err *library_path(char *path, size_t size)
 static struct hs_err *load_library(struct hs_thread_db *db)
 {
 	char path[HS_MAX_PATH];
+	struct hs_err *err = library_path(path, sizeof(path));
 
+	if (err)
+		return err;
 	// Some other program's ps_* functions would take our handle for theirs.
 	if (!hs_proc_service_is_ours())
 		return hs_err_new(HS_ERR_UNSUPPORTED,
 		                  "libthread_db cannot be used inside of this program: it does not "
 		                  "export our proc_service, or has one of its own");
-	struct hs_err *err = library_path(path, sizeof(path));
-	if (err)
-		return err;
 	// All symbols now: a missing ps_* is an error here instead of an abort later.
 	db->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (!db->library)

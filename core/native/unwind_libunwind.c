@@ -14,6 +14,9 @@
 
 #include "core/native/native_internal.h"
 
+#define HS_STRING_OF(x) #x
+#define HS_STRING(x) HS_STRING_OF(x)
+
 struct hs_libunwind {
 	struct hs_native *native;
 	unw_addr_space_t space;
@@ -189,6 +192,11 @@ static int get_proc_name(unw_addr_space_t space, unw_word_t addr, char *buf, siz
 	(void)offset;
 	(void)arg;
 	return -UNW_ENOINFO;
+}
+
+const char *hs_native_libunwind(void)
+{
+	return HS_STRING(UNW_VERSION_MAJOR) "." HS_STRING(UNW_VERSION_MINOR);
 }
 
 struct hs_err *hs_libunwind_open(struct hs_native *native, struct hs_libunwind **ret)
