@@ -8,7 +8,7 @@
 set -eu
 
 packages='build-essential cmake ninja-build pkg-config libdw-dev libelf-dev libunwind-dev libarchive-dev
-libjansson-dev libcmocka-dev python3 gdb'
+libjansson-dev zlib1g-dev libbz2-dev liblzma-dev libzstd-dev liblz4-dev libcmocka-dev python3 gdb'
 
 say() { printf 'install-deps.sh: %s\n' "$*"; }
 
@@ -16,7 +16,7 @@ say() { printf 'install-deps.sh: %s\n' "$*"; }
 command -v javac >/dev/null 2>&1 && command -v java >/dev/null 2>&1 || packages="$packages default-jdk-headless"
 case " $* " in
 *' test '* | *' ci '*)
-	packages="$packages elfutils util-linux ca-certificates xz-utils zstd lz4 gpgv musl-tools"
+	packages="$packages elfutils util-linux ca-certificates xz-utils zstd lz4 gpgv musl-tools debootstrap strace"
 	# Published jars of samples/spring-boot-incident; brings a JRE of its own when none is there.
 	command -v mvn >/dev/null 2>&1 || packages="$packages maven"
 	python3 -m pip --version >/dev/null 2>&1 || packages="$packages python3-pip"

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # run.sh: builds hangscope and runs all its tests, unit and integration, with all set-up.
 #
-# Installs missing packages (apt-get; root or sudo), fetches the JDKs of the tests into a cache outside the tree
-# (tests/jdk/fetch.sh), configures, builds, and runs ctest. A second run does only what is left to do.
+# Installs missing packages (apt-get; root or sudo), fetches the JDKs and root directories of the tests into a cache outside
+# the tree (tests/jdk/fetch.sh, tests/roots/fetch.sh), configures, builds, and runs ctest. A second run does only what is left to do.
 #   HS_BUILD_TYPE  Release (default) or Debug
 #   HS_SANITIZE    for example address,undefined
 #   HS_SKIP_JDK    1: no JVM tests, no JDKs fetched
@@ -25,6 +25,7 @@ build_type=${HS_BUILD_TYPE:-Release}
 sanitize=${HS_SANITIZE:-}
 if [ -n "$sanitize" ]; then kind=sanitize; else kind=$(printf %s "$build_type" | tr '[:upper:]' '[:lower:]'); fi
 build=${HS_BUILD_DIR:-$root/build/$kind}
+if [ -n "$sanitize" ]; then static=OFF; else static=ON; fi
 jobs=$(nproc 2>/dev/null || echo 2)
 
 step() { printf '\n== %s\n' "$*"; }
@@ -47,8 +48,13 @@ if [ "${HS_SKIP_JDK:-0}" = 0 ]; then
 	sh "$root/tests/jdk/fetch.sh" ${HS_JDKS:-} || echo "run.sh: not all JDKs could be had"
 fi
 
+if [ "$static" = ON ]; then
+	step "root directories"
+	sh "$root/tests/roots/fetch.sh" || echo "run.sh: not all root directories could be had"
+fi
+
 step "building in $build ($build_type${sanitize:+, $sanitize})"
-cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE="$build_type" -DHS_SANITIZE="$sanitize"
+cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE="$build_type" -DHS_SANITIZE="$sanitize" -DHS_STATIC="$static"
 cmake --build "$build" -j "$jobs"
 
 step "samples"

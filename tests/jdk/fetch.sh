@@ -28,126 +28,14 @@ export LC_ALL
 NAMES='8 11 17 17.0.2 21.0.2 21.0.4 21 25.0.2 25 26 27 28'
 cache=${HS_JDK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/hangscope/jdk}
 downloads=$cache/downloads
-helper=/usr/lib/apt/apt-helper
-keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 # Packages that only matter when configured or on a desktop. java needs none of them to run.
 skip='^(ca-certificates.*|java-common|debconf.*|cdebconf|perl.*|openssl|.*openssl-provider.*|libcups2.*|libavahi.*|'\
 'dbus.*|libdbus.*|libsystemd.*|dpkg|tar|adduser|ucf|install-info|lsb-base|init-system-helpers|sensible-utils|'\
 'fontconfig.*|fonts-.*|multiarch-support|libgssapi.*|libgnutls.*|libkrb5.*|libc-bin|util-linux.*|libpam.*|libx.*|'\
 'x11.*|libice.*|libsm6.*|libc-gconv.*|libpcsclite.*)$'
 
-say() { printf 'fetch.sh: %s\n' "$*" >&2; }
-die() {
-	say "error: $*"
-	exit 1
-}
-need() {
-	for tool; do
-		command -v "$tool" >/dev/null 2>&1 || die "needs $tool (sh tests/install-deps.sh installs it)"
-	done
-}
-
-# download URL FILE SHA256: keeps a file that already has the right sum.
-download() {
-	if [ -f "$2" ] && printf '%s  %s\n' "$3" "$2" | sha256sum -c --status 2>/dev/null; then return 0; fi
-	rm -f "$2"
-	"$helper" download-file "$1" "$2" "SHA256:$3" >"$downloads/log" 2>&1 || {
-		cat "$downloads/log" >&2
-		die "cannot download $(basename "$2")"
-	}
-}
-
-# --- package tables: name, version, URL, sum, provides, depends ---------------------------------------------------
-
-packages_to_table() { # BASE_URL; reads a Packages file
-	awk -v base="$1" '
-		function flush() {
-			if (p != "") printf "%s\t%s\t%s/%s\t%s\t%s\t%s\n", p, v, base, f, h, pr, d
-			p = v = f = h = pr = d = ""
-		}
-		/^Package: /     { p = $2 }
-		/^Version: /     { v = $2 }
-		/^Filename: /    { f = $2 }
-		/^SHA256: /      { h = $2 }
-		/^Provides: /    { pr = substr($0, 11) }
-		/^Depends: /     { d = d (d == "" ? "" : ", ") substr($0, 10) }
-		/^Pre-Depends: / { d = d (d == "" ? "" : ", ") substr($0, 14) }
-		/^$/             { flush() }
-		END              { flush() }'
-}
-
-debian_archive() { # SUITE: the archive that has it, as apt on this host is set up; nothing when it knows none
-	case $1 in
-	*-security) mirror=${HS_DEBIAN_SECURITY_MIRROR:-} security=1 ;;
-	*) mirror=${HS_DEBIAN_MIRROR:-} security=0 ;;
-	esac
-	if [ -n "$mirror" ]; then
-		printf '%s\n' "${mirror%/}"
-		return
-	fi
-	apt-get indextargets --format '$(REPO_URI) $(ORIGIN)' 'Created-By: Packages' 2>/dev/null |
-		awk -v security="$security" \
-			'$2 == "Debian" && ($1 ~ /security/) == security { sub(/\/$/, "", $1); print $1; exit }'
-}
-
-table_of_suite() { # ARCHIVE SUITE: prints the table; the index is verified by signature and sum
-	release=$downloads/$2.InRelease
-	rm -f "$release"
-	"$helper" download-file "$1/dists/$2/InRelease" "$release" >"$downloads/log" 2>&1 || {
-		cat "$downloads/log" >&2
-		die "the Debian archive has no suite $2"
-	}
-	if command -v gpgv >/dev/null 2>&1 && [ -r "$keyring" ]; then
-		gpgv -q --keyring "$keyring" "$release" >"$downloads/log" 2>&1 || {
-			cat "$downloads/log" >&2
-			die "bad signature of suite $2"
-		}
-	else
-		say "warning: gpgv or the Debian keyring is missing, the signature of $2 is not checked"
-	fi
-	index=main/binary-$arch/Packages.xz
-	sum=$(awk -v f="$index" '/^SHA256:/ { on = 1; next } /^[^ ]/ { on = 0 } on && $3 == f { print $1; exit }' "$release")
-	[ -n "$sum" ] || die "suite $2 has no packages for $arch"
-	download "$1/dists/$2/main/binary-$arch/by-hash/SHA256/$sum" "$downloads/$2-$arch.xz" "$sum"
-	xz -dc "$downloads/$2-$arch.xz" | packages_to_table "$1"
-}
-
-table_of_host() { # prints the table of everything the host's own apt knows (lists of the last apt-get update)
-	apt-get indextargets --format '$(REPO_URI) $(FILENAME)' 'Created-By: Packages' | while read -r base file; do
-		[ -f "$file" ] && "$helper" cat-file "$file" | packages_to_table "${base%/}"
-	done
-}
-
-# plan TABLE PACKAGE: the closure over Depends; of alternatives the first one the table has.
-plan() {
-	awk -F '\t' -v want="$2" -v skip="$skip" '
-		function bare(x) { gsub(/\([^)]*\)|\[[^]]*\]|<[^>]*>|:[a-z0-9]+|[ \t]/, "", x); return x }
-		{
-			row[$1] = $2 "\t" $3 "\t" $4; dep[$1] = $6
-			n = split($5, a, ",")
-			for (i = 1; i <= n; i++) { b = bare(a[i]); if (!(b in prov)) prov[b] = $1 }
-		}
-		END {
-			if (!(want in row)) exit 3
-			q[n = 1] = want; seen[want] = 1
-			for (i = 1; i <= n; i++) {
-				print q[i] "\t" row[q[i]]
-				c = split(dep[q[i]], d, ",")
-				for (j = 1; j <= c; j++) {
-					k = split(d[j], alt, "|"); hit = ""; skipped = 0
-					for (x = 1; x <= k && hit == ""; x++) {
-						b = bare(alt[x])
-						if (b ~ skip) { skipped = 1; break }
-						if (b in row) hit = b; else if (b in prov) hit = prov[b]
-					}
-					if (hit == "" && !skipped) {
-						print "unresolved dependency of " q[i] ": " d[j] > "/dev/stderr"; exit 1
-					}
-					if (hit != "" && hit !~ skip && !(hit in seen)) { seen[hit] = 1; q[++n] = hit }
-				}
-			}
-		}' "$1"
-}
+me=fetch.sh
+. "$(dirname "$0")/../support/debian.sh"
 
 # --- the three kinds of JDK ---------------------------------------------------------------------------------------
 
@@ -241,38 +129,11 @@ write_root_run() { # NAME JAVA_HOME_INSIDE
 fetch_root() { # NAME PACKAGE SUITES, later ones win on equal names; "host": what the host's own apt knows
 	dir=$cache/$1
 	if [ ! -f "$dir/ok" ]; then
-		need awk sha256sum xz dpkg dpkg-deb apt-get tar
-		[ -x "$helper" ] || die "needs $helper (package apt)"
-		arch=$(dpkg --print-architecture)
-		: >"$dir/table"
-		for suite in $3; do
-			[ "$suite" != host ] || continue
-			archive=$(debian_archive "$suite")
-			if [ -n "$archive" ]; then
-				table_of_suite "$archive" "$suite" >>"$dir/table"
-			else
-				say "apt here knows no Debian archive for $suite (HS_DEBIAN_MIRROR sets one)"
-			fi
-		done
-		[ -s "$dir/table" ] || table_of_host >"$dir/table"
+		need_tools
+		table_of "$3" >"$dir/table"
 		plan "$dir/table" "$2" >"$dir/plan" || die "no archive at hand has package $2 (run apt-get update?)"
-		rm -rf "$dir/root"
-		for sub in bin sbin lib lib64; do # merged /usr
-			mkdir -p "$dir/root/usr/$sub"
-			ln -s "usr/$sub" "$dir/root/$sub"
-		done
-		mkdir -p "$dir/root/proc" "$dir/root/dev" "$dir/root/tmp" "$dir/root/etc" "$dir/root/root"
-		chmod 1777 "$dir/root/tmp"
-		echo 'root:x:0:0:root:/root:/bin/sh' >"$dir/root/etc/passwd"
-		while IFS='	' read -r package _ url sum; do
-			say "$1: unpacking $package"
-			deb=$downloads/$(basename "$url")
-			download "$url" "$deb" "$sum"
-			# A pipe would hide the exit status of its left side.
-			dpkg-deb --fsys-tarfile "$deb" >"$downloads/tar" && tar -x --no-same-owner --keep-directory-symlink \
-				-C "$dir/root" -f "$downloads/tar" || die "cannot unpack $deb"
-			rm -f "$deb" "$downloads/tar"
-		done <"$dir/plan"
+		empty_root "$dir/root"
+		unpack_plan "$dir/plan" "$dir/root"
 		java=$(cd "$dir/root/usr/lib/jvm" && for j in */bin/java; do [ -x "$j" ] && [ ! -L "${j%%/*}" ] && echo "$j"; done | head -n 1)
 		[ -n "$java" ] || die "package $2 has no java"
 		rm -f "$dir/table"
