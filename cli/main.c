@@ -13,22 +13,19 @@
 #include "core/words.h"
 #include "version.h"
 
+// clang-format off
 const struct cli_command *const cli_commands[] = {
 	&cli_command_analyze,
 	&cli_command_stacks,
 	&cli_command_graph,
+	&cli_command_bundle,
 	NULL,
 };
+// clang-format on
 
-/** Progress on a terminal, for what takes more than a moment. */
-struct progress {
-	struct timespec start;
-	bool shown;
-};
-
-static void show_progress(void *arg, const char *what, double fraction)
+void cli_progress_show(void *arg, const char *what, double fraction)
 {
-	struct progress *progress = arg;
+	struct cli_progress *progress = arg;
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
@@ -43,10 +40,11 @@ static void show_progress(void *arg, const char *what, double fraction)
 	progress->shown = true;
 }
 
-static void end_progress(const struct progress *progress)
+void cli_progress_end(struct cli_progress *progress)
 {
 	if (progress->shown)
 		fputs("\r\033[K", stderr);
+	progress->shown = false;
 }
 
 static int status_of(const struct hs_err *err)
@@ -144,15 +142,15 @@ int cli_render_target(const struct cli_options *options, enum hs_view view)
 {
 	hs_cleanup(hs_analysis_destroyp) struct hs_analysis *analysis = NULL;
 	struct hs_analysis_options analysis_options = options->analysis;
-	struct progress progress = {0};
+	struct cli_progress progress = {0};
 
 	if (isatty(STDERR_FILENO)) {
-		analysis_options.open.progress = show_progress;
+		analysis_options.open.progress = cli_progress_show;
 		analysis_options.open.progress_arg = &progress;
 	}
 	analysis_options.thread_dump = options->format && !strcmp(options->format, "jstack");
 	struct hs_err *err = hs_analysis_run(options->target, &analysis_options, &analysis);
-	end_progress(&progress);
+	cli_progress_end(&progress);
 	if (err)
 		return cli_fail(options->target, err);
 	const struct hs_report *report = hs_analysis_report(analysis);

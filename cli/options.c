@@ -49,6 +49,7 @@ static const struct option long_options[] = {
 	{"stop",      no_argument,       NULL, OPT_STOP     },
 	{"no-stop",   no_argument,       NULL, OPT_NO_STOP  },
 	{"rolling",   no_argument,       NULL, OPT_ROLLING  },
+	{"output",    required_argument, NULL, 'o'          },
 	{"verbose",   no_argument,       NULL, 'v'          },
 	{"help",      no_argument,       NULL, 'h'          },
 	{"version",   no_argument,       NULL, OPT_VERSION  },
@@ -60,7 +61,8 @@ static void print_help(void)
 	puts("Usage: hangscope [VERB] TARGET [options]\n"
 	     "\n"
 	     "Who waits for what in a hung or spinning Linux process, held by whom, why, and what\n"
-	     "to change. TARGET is a core file (plain, .zst, .xz, .lz4 or .gz) or a PID.\n"
+	     "to change. TARGET is a core file (plain, .zst, .xz, .lz4 or .gz), a bundle or a "
+	     "PID.\n"
 	     "\n"
 	     "Verbs:");
 	for (size_t i = 0; cli_commands[i]; i++)
@@ -79,6 +81,7 @@ static void print_help(void)
 	     "  --redact           keep what the program wrote out of the output: strings, "
 	     "numbers,\n"
 	     "                     names of its threads, command line, paths; class names stay\n"
+	     "  -o, --output FILE  bundle: the file to write; - for a pipe\n"
 	     "  --no-color         plain text (also NO_COLOR, and when not a terminal)\n"
 	     "\n"
 	     "Where things are:\n"
@@ -195,6 +198,9 @@ static bool set_option(int opt, struct cli_options *options)
 	case OPT_ROLLING:
 		options->analysis.open.rolling = true;
 		return true;
+	case 'o':
+		options->output = optarg;
+		return true;
 	case 'v':
 		options->verbose = true;
 		return true;
@@ -226,13 +232,23 @@ static bool check_format(const struct cli_command *command, const struct cli_opt
 	return false;
 }
 
+static bool check_output(const struct cli_command *command, const struct cli_options *options)
+{
+	if (command->has_output && !options->output)
+		fprintf(stderr, "hangscope: %s needs -o FILE, or -o - for a pipe\n", command->name);
+	else if (!command->has_output && options->output)
+		fprintf(stderr, "hangscope: %s has no -o; its output is standard output\n",
+		        command->name);
+	return command->has_output == !!options->output;
+}
+
 const struct cli_command *cli_parse(int argc, char **argv, struct cli_options *options,
                                     int *exit_ret)
 {
 	const struct cli_command *command = NULL;
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "hv", long_options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "ho:v", long_options, NULL)) != -1) {
 		if (opt == 'h' || opt == OPT_VERSION) {
 			if (opt == 'h')
 				print_help();
@@ -265,7 +281,7 @@ const struct cli_command *cli_parse(int argc, char **argv, struct cli_options *o
 		fputs("hangscope: --stop, --rolling and --no-stop contradict each other\n", stderr);
 		return usage_error(exit_ret);
 	}
-	if (!check_format(command, options))
+	if (!check_output(command, options) || !check_format(command, options))
 		return usage_error(exit_ret);
 	return command;
 }

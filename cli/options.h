@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "core/analysis.h"
 #include "core/renderer.h"
@@ -30,6 +31,7 @@ struct cli_options {
 	bool verbose;
 	bool all;
 	const char *thread;
+	const char *output; /**< -o */
 	struct hs_analysis_options analysis;
 };
 
@@ -38,11 +40,13 @@ struct cli_command {
 	const char *name;
 	const char *summary; /**< one line of --help */
 	enum hs_view view;
+	bool has_output; /**< needs -o; the others have none */
 	/** @return An enum cli_exit. */
 	int (*run)(const struct cli_command *command, const struct cli_options *options);
 };
 
 extern const struct cli_command cli_command_analyze;
+extern const struct cli_command cli_command_bundle;
 extern const struct cli_command cli_command_graph;
 extern const struct cli_command cli_command_stacks;
 
@@ -59,6 +63,18 @@ const struct cli_command *cli_parse(int argc, char **argv, struct cli_options *o
 /** Print an error of the library in one clear line on stderr, and free it. @return the exit status.
  */
 int cli_fail(const char *subject, struct hs_err *err);
+
+/** Progress on a terminal, for what takes more than a moment; zero-initialize it. */
+struct cli_progress {
+	struct timespec start;
+	bool shown;
+};
+
+/** For hs_open_options.progress and its like; @p arg is a struct cli_progress. */
+void cli_progress_show(void *arg, const char *what, double fraction);
+
+/** Wipe it off the terminal. */
+void cli_progress_end(struct cli_progress *progress);
 
 /** Analyze options->target and render @p view: what every verb of this version does. */
 int cli_render_target(const struct cli_options *options, enum hs_view view);

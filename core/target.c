@@ -94,6 +94,27 @@ const struct hs_target_gap *hs_target_gaps(const struct hs_target *target, size_
 	return target->source->gaps.items;
 }
 
+int hs_target_file(const struct hs_target *target)
+{
+	const struct hs_source *source = target->source;
+
+	return source->ops->file ? source->ops->file(source) : -1;
+}
+
+int hs_target_open_debug(const struct hs_target *target, const struct hs_module *module)
+{
+	const struct hs_source *source = target->source;
+
+	return source->ops->open_debug ? source->ops->open_debug(source, module) : -1;
+}
+
+bool hs_target_is_process(const struct hs_target *target, const void *auxv, size_t len)
+{
+	const struct hs_source *source = target->source;
+
+	return source->ops->is_process && source->ops->is_process(source, auxv, len);
+}
+
 static struct hs_err *source_read(struct hs_target *target, hs_addr addr, void *buf, size_t len)
 {
 	return target->source->ops->read(target->source, addr, buf, len);

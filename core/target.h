@@ -82,7 +82,7 @@ struct hs_target_info {
 	 * core. */
 	double pause_ms;
 	size_t truncated_bytes;    /**< bytes that the core's headers promise and the file lacks */
-	const char *unpacked_from; /**< NULL, or the compressed file that path was unpacked from */
+	const char *unpacked_from; /**< NULL, or the compressed file or bundle of path */
 };
 
 struct hs_open_options {
@@ -100,7 +100,7 @@ struct hs_open_options {
 
 /**
  * Open a core file, plain or compressed (.zst .xz .gz .lz4: unpacked to an unlinked temporary
- * file).
+ * file), or a bundle (`hangscope bundle`: files of the target are looked for in it first).
  * @param[out] ret The target; the caller closes it. Untouched on error.
  * @return NULL, or HS_ERR_OS, HS_ERR_BAD_DATA, HS_ERR_UNSUPPORTED (foreign machine, 32 bit).
  */
@@ -207,5 +207,17 @@ struct hs_target_gap {
 
 /** Borrowed until close. */
 const struct hs_target_gap *hs_target_gaps(const struct hs_target *target, size_t *count_ret);
+
+/** The core itself, unpacked, to be read at offsets; -1: there is none. Borrowed until close. */
+int hs_target_file(const struct hs_target *target);
+
+/**
+ * The separate debug file of @p module that came in a bundle; its build id is to be checked.
+ * @return A new descriptor, or -1.
+ */
+int hs_target_open_debug(const struct hs_target *target, const struct hs_module *module);
+
+/** Is this the auxiliary vector (/proc/PID/auxv) of the very process that the core is of? */
+bool hs_target_is_process(const struct hs_target *target, const void *auxv, size_t len);
 
 #endif // HS_TARGET_H

@@ -127,10 +127,10 @@ static bool has_build_id(int fd, const struct hs_module *module)
 	return same;
 }
 
-/** Open @p path if it is a regular file of the build @p module is. @return -1 otherwise. */
-static int debug_file_try(const char *path, const struct hs_module *module)
+/** @p opened if it is a regular file of the build @p module is; closes it and is -1 otherwise. */
+static int debug_file_check(int opened, const struct hs_module *module)
 {
-	hs_cleanup(hs_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	hs_cleanup(hs_closep) int fd = opened;
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || !has_build_id(fd, module))
@@ -138,6 +138,11 @@ static int debug_file_try(const char *path, const struct hs_module *module)
 	int ret = fd;
 	fd = -1;
 	return ret;
+}
+
+static int debug_file_try(const char *path, const struct hs_module *module)
+{
+	return debug_file_check(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), module);
 }
 
 /** DIR/.build-id/ab/cdef….debug */
@@ -178,6 +183,24 @@ static int debug_file_by_link(const char *dir, const struct hs_module *module, c
 	return -1;
 }
 
+static int debug_file_find(const struct hs_target *target, const struct hs_module *module,
+                           const char *debug_dir, const char *link, char path[static PATH_MAX])
+{
+	const char *dir = debug_dir ?: DEFAULT_DEBUG_DIR;
+
+	if (!module->build_id_len)
+		return -1;
+	int fd = debug_file_check(hs_target_open_debug(target, module), module);
+	if (fd >= 0) {
+		snprintf(path, PATH_MAX, "%s.debug", module->path);
+		return fd;
+	}
+	fd = debug_file_by_id(dir, module, path, PATH_MAX);
+	if (fd < 0 && link)
+		fd = debug_file_by_link(dir, module, link, path, PATH_MAX);
+	return fd;
+}
+
 int hs_native_find_debuginfo(Dwfl_Module *mod, void **userdata, const char *modname,
                              Dwarf_Addr base, const char *file_name, const char *debuglink_file,
                              GElf_Word debuglink_crc, char **debuginfo_file_name)
@@ -191,14 +214,26 @@ int hs_native_find_debuginfo(Dwfl_Module *mod, void **userdata, const char *modn
 	(void)file_name;
 	(void)debuglink_crc;
 	// dwfl_standard_find_debuginfo() may ask debuginfod servers: a network on a sick host.
-	if (!module || !module->module->build_id_len)
+	if (!module)
 		return -1;
-	const char *dir = module->debug_dir ?: DEFAULT_DEBUG_DIR;
-	int fd = debug_file_by_id(dir, module->module, path, sizeof(path));
-	if (fd < 0 && debuglink_file)
-		fd = debug_file_by_link(dir, module->module, debuglink_file, path, sizeof(path));
+	int fd = debug_file_find(module->target, module->module, module->debug_dir, debuglink_file,
+	                         path);
 	if (fd >= 0)
 		*debuginfo_file_name = strdup(path);
+	return fd;
+}
+
+int hs_native_open_debug_file(const struct hs_target *target, const struct hs_module *module,
+                              const char *debug_dir, char path[static PATH_MAX])
+{
+	GElf_Word crc;
+
+	elf_version(EV_CURRENT);
+	Elf *elf = module->fd >= 0 ? elf_begin(module->fd, ELF_C_READ_MMAP_PRIVATE, NULL) : NULL;
+	const char *link = elf ? dwelf_elf_gnu_debuglink(elf, &crc) : NULL;
+	int fd = debug_file_find(target, module, debug_dir, link, path);
+
+	elf_end(elf);
 	return fd;
 }
 

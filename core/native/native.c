@@ -26,6 +26,7 @@ static struct hs_err *native_init_modules(struct hs_native *native)
 		if (!native->modules[i].path)
 			return hs_err_oom();
 		native->modules[i].debug_dir = native->options.debug_dir;
+		native->modules[i].target = native->target;
 	}
 	return NULL;
 }

@@ -7,6 +7,8 @@
 #ifndef HS_NATIVE_H
 #define HS_NATIVE_H
 
+#include <limits.h>
+
 #include "core/snapshot.h"
 #include "core/stepper.h"
 #include "core/target.h"
@@ -50,5 +52,13 @@ HS_MUST_CHECK struct hs_err *hs_native_collect_threads(struct hs_native *native)
 /** After the stack walk: futex waits decoded to pthread mutexes, rwlocks, conditions, joins,
  * semaphores, with owners; other futex waits as plain futexes; blocking descriptors. */
 HS_MUST_CHECK struct hs_err *hs_native_collect_locks(struct hs_native *native);
+
+/**
+ * Open the separate debug file that the analysis would use for @p module.
+ * @param debug_dir As in hs_native_options. @param[out] path Where it was found.
+ * @return A new descriptor, or -1: none, or of another build.
+ */
+int hs_native_open_debug_file(const struct hs_target *target, const struct hs_module *module,
+                              const char *debug_dir, char path[static PATH_MAX]);
 
 #endif // HS_NATIVE_H

@@ -26,6 +26,7 @@ struct hs_native_module {
 	const struct hs_module *module; /**< of hs_target_modules() */
 	const char *path;               /**< its path, kept: frames outlive the target */
 	const char *debug_dir;          /**< hs_native_options.debug_dir */
+	const struct hs_target *target; /**< of the hs_native */
 	bool is_open;                   /**< hs_native_module_open() was here */
 	const char *why;                /**< open, and elf is NULL: the reason, in words */
 	Elf *elf;                       /**< the file (or the copied image), or NULL */

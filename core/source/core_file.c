@@ -127,24 +127,64 @@ static void core_close(struct hs_source *source)
 
 	if (core->fd >= 0)
 		close(core->fd);
+	hs_bundle_close(core->bundle);
 	free(core);
+}
+
+static int core_file(const struct hs_source *source)
+{
+	return ((const struct core *)source)->fd;
+}
+
+static int core_open_debug(const struct hs_source *source, const struct hs_module *module)
+{
+	const struct core *core = (const struct core *)source;
+
+	return hs_bundle_open_debug(core->bundle, module->build_id, module->build_id_len);
+}
+
+/** The vector holds addresses that the kernel draws for each program that it starts. */
+static bool core_is_process(const struct hs_source *source, const void *auxv, size_t len)
+{
+	const struct core *core = (const struct core *)source;
+	size_t own = core->notes.auxv.len * sizeof(uint64_t);
+
+	return own && own <= len && hs_core_auxv(core, AT_RANDOM) &&
+	       !memcmp(auxv, core->notes.auxv.items, own);
 }
 
 static const struct hs_source_ops core_ops = {
 	.name = "core",
 	.read = core_read,
+	.file = core_file,
+	.open_debug = core_open_debug,
+	.is_process = core_is_process,
 	.close = core_close,
 };
 
 // ---- files
 
 struct file_opener {
+	struct core *core;
 	int root_fd;
 	const struct hs_mapping *main; // NULL: not known
 	const char *exe;               // options.exe
 	const char *root;              // for messages, "" when it is "/"
 	struct hs_arena *arena;
 };
+
+/** The file that was packed with the core, or -1: by build id where the memory says it. */
+static int open_packed(const struct file_opener *opener, const struct hs_mapping *mapping,
+                       size_t path_len)
+{
+	struct core *core = opener->core;
+	uint8_t id[HS_BUILD_ID_MAX];
+
+	if (!core->bundle)
+		return -1;
+	size_t id_len = hs_build_id_of_memory(&core->base, mapping->start, id);
+	return hs_bundle_open_file(core->bundle, id, id_len, mapping->path, path_len);
+}
 
 static struct hs_err *open_regular(const char *path, int *fd_ret, struct stat *st)
 {
@@ -178,6 +218,11 @@ static struct hs_err *open_mapped(void *arg, const struct hs_mapping *mapping, i
 	// What lies there now may still be the same build.
 	if (len > suffix && !strcmp(mapping->path + len - suffix, deleted))
 		len -= suffix;
+	*fd_ret = open_packed(opener, mapping, len);
+	if (*fd_ret >= 0) {
+		*open_path_ret = opener->core->path;
+		return NULL;
+	}
 	const char *path = hs_arena_strndup(opener->arena, mapping->path, len);
 	const char *open_path =
 		hs_arena_printf(opener->arena, "%s%.*s", opener->root, (int)len, mapping->path);
@@ -196,6 +241,7 @@ static struct hs_err *build_modules(struct core *core, const struct hs_open_opti
 	if (root_fd < 0)
 		return hs_err_os(errno, "cannot open the root directory %s", root);
 	struct file_opener files = {
+		.core = core,
 		.root_fd = root_fd,
 		.main = main,
 		.exe = options->exe,
@@ -204,7 +250,10 @@ static struct hs_err *build_modules(struct core *core, const struct hs_open_opti
 	};
 	const struct hs_file_opener opener = {.open = open_mapped, .arg = &files};
 
-	return hs_modules_build(&core->base, core->mappings, core->num_mappings, &opener);
+	struct hs_err *err =
+		hs_modules_build(&core->base, core->mappings, core->num_mappings, &opener);
+	hs_bundle_drop_files(core->bundle);
+	return err;
 }
 
 /** The given executable must be the one that ran. */
@@ -506,18 +555,22 @@ static struct hs_err *load(struct core *core, const struct hs_open_options *opti
 static struct hs_err *unpack(struct core *core, const struct hs_open_options *options,
                              struct stat *st)
 {
-	int unpacked = -1;
+	struct hs_unpacked unpacked;
 	struct stat inner;
-	struct hs_err *err = hs_unpack(core->fd, core->path, options, &unpacked);
+	struct hs_err *err =
+		hs_unpack(core->fd, core->path, core->base.arena, options, NULL, &unpacked);
 
-	if (err || unpacked < 0)
+	if (err || unpacked.fd < 0)
 		return err;
 	close(core->fd);
-	core->fd = unpacked;
+	core->fd = unpacked.fd;
+	core->bundle = unpacked.bundle;
 	core->base.info.unpacked_from = core->path;
-	if (fstat(unpacked, &inner))
+	if (fstat(core->fd, &inner))
 		return hs_err_os(errno, "cannot look at the unpacked %s", core->path);
 	st->st_size = inner.st_size;
+	if (core->bundle)
+		st->st_mtime = unpacked.captured_at;
 	return NULL;
 }
 

@@ -10,6 +10,7 @@
 
 #include <sys/user.h>
 
+#include "core/source/bundle_read.h"
 #include "core/source/source.h"
 
 /** One PT_LOAD. Bytes of [start, file_end) lie in the core at offset; the rest do not. */
@@ -57,7 +58,8 @@ struct core_notes {
 struct core {
 	struct hs_source base;
 	int fd;
-	uint64_t size; /**< of the file */
+	struct hs_bundle *bundle; /**< NULL: it was not packed with files */
+	uint64_t size;            /**< of the file */
 	const char *path;
 	struct core_segment *segments; /**< sorted, disjoint */
 	size_t num_segments, last_segment;
@@ -86,14 +88,5 @@ const struct hs_mapping *hs_core_main_mapping(const struct core *core);
 
 /** Arguments from the initial stack, else from NT_PRPSINFO; NULL-terminated, or NULL. */
 const char *const *hs_core_args(struct core *core);
-
-// ---- unpack.c
-
-/**
- * If @p fd is a compressed file (told by its first bytes), unpack it to an unlinked temporary
- * file: *fd_ret, a new descriptor. Otherwise *fd_ret is -1.
- */
-HS_MUST_CHECK struct hs_err *hs_unpack(int fd, const char *path,
-                                       const struct hs_open_options *options, int *fd_ret);
 
 #endif // HS_CORE_FILE_H

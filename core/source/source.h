@@ -27,6 +27,12 @@ struct hs_source_ops {
 	struct hs_err *(*lwp_switches)(struct hs_source *source, pid_t host_tid, uint64_t *ret);
 	/** How long the target has been held by now; NULL: info.pause_ms. */
 	double (*held_ms)(const struct hs_source *source);
+	/** Of the core, for reading it at offsets; -1 or NULL: there is none. */
+	int (*file)(const struct hs_source *source);
+	/** A new descriptor of a debug file that came with the core; -1 or NULL: none came. */
+	int (*open_debug)(const struct hs_source *source, const struct hs_module *module);
+	/** Is @p auxv, of a live process, that of this program? NULL: no. */
+	bool (*is_process)(const struct hs_source *source, const void *auxv, size_t len);
 	/** Resume what open stopped, free everything and @p source itself. */
 	void (*close)(struct hs_source *source);
 };

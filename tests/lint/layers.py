@@ -16,9 +16,10 @@ ALLOWED = {
     "core/source": BASE | {"core/target.h", "core/module_map.h", "core/regs.h"},
     "core/native": RECORDS | {"core/stepper.h"},
     "core/jvm": RECORDS | {"core/stepper.h"},
+    "core/capture": BASE | {"core/target.h", "core/module_map.h", "core/source", "core/native/native.h"},
     "core/render": PURE | {"core/renderer.h"},
     "analyzers": PURE | {"core/analyzer.h"},
-    "cli": PURE | {"core/analysis.h", "core/analyzer.h", "core/renderer.h", "version.h"},
+    "cli": PURE | {"core/analysis.h", "core/analyzer.h", "core/capture", "core/renderer.h", "version.h"},
     "core": {"core"},
     "tests": {"core", "tests", "analyzers"},
 }
