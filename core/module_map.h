@@ -49,11 +49,15 @@ struct hs_module {
 	const char *
 		open_path; /**< what we opened, NULL if none: for messages, not for opening again */
 	hs_addr start, end; /**< lowest and highest mapped address */
-	hs_addr bias;       /**< runtime address - ELF p_vaddr; valid when state is OK or MEMORY */
+	/** runtime address - ELF p_vaddr; valid when state is OK or MEMORY, or from_memory is set */
+	hs_addr bias;
 	uint8_t build_id[HS_BUILD_ID_MAX];
 	size_t build_id_len; /**< 0: none known */
 	enum hs_module_state state;
 	bool deleted;
+	/** The file is missing or another build, and fd is an ELF file made of what the target's
+	 * memory has of it: all, some or none of its exported symbols and unwind information. */
+	bool from_memory;
 	/** File and memory both have one, and they are equal; or memory has relocations that only
 	 * this file gives. */
 	bool build_id_checked;

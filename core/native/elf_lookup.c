@@ -90,10 +90,11 @@ struct hs_err *hs_native_module_open(struct hs_native *native, struct hs_native_
 			return err;
 		break;
 	case HS_MODULE_MISSING:
-		module->why = module->module->why ?: "its file was not found";
-		break;
 	case HS_MODULE_MISMATCH:
-		module->why = module->module->why ?: "the file found is another build";
+		if (module->module->from_memory)
+			module->elf = elf_begin(module->module->fd, ELF_C_READ_MMAP_PRIVATE, NULL);
+		else
+			module->why = module->module->why ?: "its file was not found";
 		break;
 	}
 	if (module->elf && !elf_is_usable(module->elf)) {

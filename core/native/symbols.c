@@ -331,7 +331,8 @@ const struct hs_location *hs_native_location(struct hs_native *native, hs_addr p
 	if (module) {
 		const struct hs_module *file = module->module;
 		// Without its file the bias is not known; most files are linked at 0.
-		bool has_bias = file->state == HS_MODULE_OK || file->state == HS_MODULE_MEMORY;
+		bool has_bias = file->state == HS_MODULE_OK || file->state == HS_MODULE_MEMORY ||
+		                file->from_memory;
 
 		location->module = module->path;
 		location->module_offset = pc - (has_bias ? file->bias : file->start);

@@ -205,9 +205,11 @@ static struct hs_err *no_unwind_info(struct hs_native *native, hs_addr pc)
 {
 	const struct hs_native_module *module = hs_native_module_at(native, pc);
 
-	if (module && module->why)
+	const char *why = module ? module->why ?: module->module->why : NULL;
+
+	if (why)
 		return hs_err_new(HS_ERR_ABSENT, "no unwind information of %s: %s",
-		                  module->module->path, module->why);
+		                  module->module->path, why);
 	if (module)
 		return hs_err_new(HS_ERR_ABSENT, "%s has no unwind information at 0x%" PRIx64,
 		                  module->module->path, pc - module->module->bias);

@@ -232,14 +232,20 @@ static struct hs_err *open_mapped(void *arg, const struct hs_mapping *mapping, i
 	return hs_root_file_open(opener->root_fd, path, fd_ret);
 }
 
-static struct hs_err *build_modules(struct core *core, const struct hs_open_options *options,
-                                    const struct hs_mapping *main)
+static struct hs_err *open_root(const struct hs_open_options *options, int *fd_ret)
 {
 	const char *root = options->root ? options->root : "/";
-	hs_cleanup(hs_closep) int root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-	if (root_fd < 0)
+	if (fd < 0)
 		return hs_err_os(errno, "cannot open the root directory %s", root);
+	*fd_ret = fd;
+	return NULL;
+}
+
+static struct hs_err *build_modules(struct core *core, const struct hs_open_options *options,
+                                    int root_fd, const struct hs_mapping *main)
+{
 	struct file_opener files = {
 		.core = core,
 		.root_fd = root_fd,
@@ -491,7 +497,15 @@ static void add_gaps(struct core *core)
 	struct hs_source *source = &core->base;
 	const struct core_notes *notes = &core->notes;
 
-	if (source->info.truncated_bytes)
+	if (core->lost_notes && !source->num_lwps)
+		hs_source_gap(
+			source, core->path,
+			"all threads and stacks: no lock that native code or the kernel knows of",
+			"the core is cut off (%zu bytes are missing), and its list of threads was in the "
+			"part that is lost: gdb's gcore writes it last. Take the core again, with more "
+			"room (df, ulimit -f), or a small one: hangscope snapshot",
+			source->info.truncated_bytes);
+	else if (source->info.truncated_bytes)
 		hs_source_gap(
 			source, core->path,
 			"threads and objects whose memory lies in the missing part",
@@ -509,10 +523,17 @@ static void add_gaps(struct core *core)
 	if (notes->capped)
 		hs_source_gap(source, core->path, "threads or mapped files beyond the limit",
 		              "it has more notes, threads or mappings than can be read");
-	if (!notes->has_files)
+	if (!notes->has_files && core->num_images)
+		hs_source_gap(source, core->path,
+		              "function names and unwinding of programs and libraries that were not "
+		              "found",
+		              "the core has no list of mapped files (NT_FILE): %zu programs and libraries "
+		              "were found in its memory instead",
+		              core->num_images);
+	else if (!notes->has_files)
 		hs_source_gap(source, core->path, "function names and unwinding of all native code",
 		              "the core has no list of mapped files (NT_FILE)");
-	if (!source->num_lwps)
+	if (!source->num_lwps && !core->lost_notes)
 		hs_source_gap(source, core->path, "all stacks",
 		              "the core has no threads (NT_PRSTATUS)");
 }
@@ -520,10 +541,15 @@ static void add_gaps(struct core *core)
 static struct hs_err *load(struct core *core, const struct hs_open_options *options,
                            const struct stat *st)
 {
+	hs_cleanup(hs_closep) int root_fd = -1;
 	struct hs_err *err = hs_core_read_headers(core);
 
 	if (!err)
 		err = hs_core_read_notes(core);
+	if (!err)
+		err = open_root(options, &root_fd);
+	if (!err && !core->notes.has_files)
+		err = hs_core_find_images(core, root_fd, options->exe);
 	if (!err)
 		err = hs_core_build_mappings(core);
 	if (err)
@@ -531,7 +557,7 @@ static struct hs_err *load(struct core *core, const struct hs_open_options *opti
 
 	const struct hs_mapping *main = hs_core_main_mapping(core);
 	fill_info(core, st);
-	err = build_modules(core, options, main);
+	err = build_modules(core, options, root_fd, main);
 	if (!err)
 		err = check_exe(core, options, main);
 	if (!err)

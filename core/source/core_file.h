@@ -3,7 +3,8 @@
  * @file
  * Core file: what the parts of its reader share. core_file.c opens and reads memory,
  * core_headers.c the program headers, core_notes.c the notes, core_maps.c joins both into
- * mappings, core_program.c finds the executable and its arguments. Not installed.
+ * mappings, core_images.c does without the list of files, core_program.c finds the executable and
+ * its arguments. Not installed.
  */
 #ifndef HS_CORE_FILE_H
 #define HS_CORE_FILE_H
@@ -70,6 +71,9 @@ struct core {
 	struct hs_mapping *mappings;
 	size_t num_mappings;
 	size_t num_bad_headers; /**< that overlap or make no sense */
+	uint64_t lost_notes;    /**< bytes of notes that a truncated file lacks */
+	size_t num_images;      /**< found by hs_core_find_images() */
+	hs_addr vdso, program;  /**< where it found them, 0 if not */
 };
 
 /** Check the ELF header, read the program headers: segments, note_ranges, truncated_bytes. */
@@ -79,6 +83,12 @@ HS_MUST_CHECK struct hs_err *hs_core_read_notes(struct core *core);
 
 /** Value of an auxiliary vector entry (AT_*), 0 when absent. */
 uint64_t hs_core_auxv(const struct core *core, uint64_t type);
+
+/**
+ * core_images.c: without NT_FILE, make its rows from the ELF headers in memory and the dynamic
+ * linker's list of libraries. @p root_fd: where their files are; @p exe: the program's file, or NULL.
+ */
+HS_MUST_CHECK struct hs_err *hs_core_find_images(struct core *core, int root_fd, const char *exe);
 
 /** Join NT_FILE and segments into core->mappings. */
 HS_MUST_CHECK struct hs_err *hs_core_build_mappings(struct core *core);

@@ -168,9 +168,11 @@ static void add_notes(struct core *core, const Elf64_Phdr *phdr)
 		return;
 	}
 	range = hs_vec_push(core->base.arena, &core->note_ranges);
-	if (range)
-		*range = (struct core_range){phdr->p_offset,
-		                             clip_to_file(core, phdr->p_offset, phdr->p_filesz)};
+	if (!range)
+		return;
+	*range = (struct core_range){phdr->p_offset,
+	                             clip_to_file(core, phdr->p_offset, phdr->p_filesz)};
+	core->lost_notes += phdr->p_filesz - range->len;
 }
 
 /** By start; of equal ones the larger part in the file last, which then wins. */

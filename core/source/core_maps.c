@@ -98,7 +98,7 @@ struct hs_err *hs_core_build_mappings(struct core *core)
 {
 	struct sweep sweep = {
 		.core = core,
-		.vdso = hs_core_auxv(core, AT_SYSINFO_EHDR),
+		.vdso = core->vdso ?: hs_core_auxv(core, AT_SYSINFO_EHDR),
 		.stack = hs_core_auxv(core, AT_RANDOM),
 	};
 	size_t segment = 0;

@@ -29,6 +29,8 @@ const struct hs_mapping *hs_core_main_mapping(const struct core *core)
 	// AT_PHDR may lie in a mapping that was left out of the core; the entry is code.
 	if (!found || !found->path[0])
 		found = mapping_at(core, hs_core_auxv(core, AT_ENTRY));
+	if (!found)
+		found = mapping_at(core, core->program);
 	return found && found->path[0] && found->path[0] != '[' ? found : NULL;
 }
 

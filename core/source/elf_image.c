@@ -84,6 +84,10 @@ static bool add_phdr(struct hs_elf_image *image, const Elf64_Phdr *phdr)
 		image->dynamic =
 			(struct hs_elf_note){phdr->p_offset, phdr->p_vaddr, phdr->p_filesz};
 		return true;
+	case PT_GNU_EH_FRAME:
+		image->eh_frame_hdr =
+			(struct hs_elf_note){phdr->p_offset, phdr->p_vaddr, phdr->p_filesz};
+		return true;
 	case PT_GNU_RELRO:
 		image->relro = (struct hs_elf_note){phdr->p_offset, phdr->p_vaddr, phdr->p_memsz};
 		return true;
@@ -127,6 +131,19 @@ enum hs_elf_found hs_elf_image_read(const struct hs_elf_reader *reader, struct h
 		return HS_ELF_OTHER;
 	*ret = image;
 	return HS_ELF_IMAGE;
+}
+
+bool hs_elf_image_offset(const struct hs_elf_image *image, uint64_t vaddr, uint64_t size,
+                         uint64_t *ret)
+{
+	for (size_t i = 0; i < image->num_loads; i++) {
+		const struct hs_elf_load *load = &image->loads[i];
+
+		if (vaddr >= load->vaddr && vaddr - load->vaddr < load->filesz)
+			return size <= load->filesz - (vaddr - load->vaddr) &&
+			       !__builtin_add_overflow(load->offset, vaddr - load->vaddr, ret);
+	}
+	return false;
 }
 
 /** Walk one PT_NOTE that begins at @p pos. */

@@ -35,7 +35,8 @@ struct hs_elf_image {
 		uint64_t offset, vaddr, size;
 	} notes[HS_ELF_NOTES];
 	size_t num_notes;
-	struct hs_elf_note dynamic, relro; /**< PT_DYNAMIC, PT_GNU_RELRO (offset 0 is none's) */
+	/** PT_DYNAMIC, PT_GNU_RELRO, PT_GNU_EH_FRAME (size 0: none) */
+	struct hs_elf_note dynamic, relro, eh_frame_hdr;
 };
 
 enum hs_elf_found {
@@ -50,6 +51,10 @@ enum hs_elf_found hs_elf_image_read(const struct hs_elf_reader *reader, struct h
 /** Its NT_GNU_BUILD_ID. @return Length, 0: none found. */
 size_t hs_elf_image_build_id(const struct hs_elf_reader *reader, const struct hs_elf_image *image,
                              uint8_t id[static HS_BUILD_ID_MAX]);
+
+/** File offset of the @p size bytes at @p vaddr, all in one segment. @return false: in none. */
+bool hs_elf_image_offset(const struct hs_elf_image *image, uint64_t vaddr, uint64_t size,
+                         uint64_t *ret);
 
 /**
  * Is the file behind @p fd, an image like @p image, the one that was loaded at @p bias? For memory

@@ -35,18 +35,6 @@ struct check {
 	bool differs;
 };
 
-/** File offset of @p vaddr. */
-static bool file_offset(const struct hs_elf_image *image, uint64_t vaddr, uint64_t *ret)
-{
-	for (size_t i = 0; i < image->num_loads; i++) {
-		const struct hs_elf_load *load = &image->loads[i];
-
-		if (vaddr >= load->vaddr && vaddr - load->vaddr < load->filesz)
-			return !__builtin_add_overflow(load->offset, vaddr - load->vaddr, ret);
-	}
-	return false;
-}
-
 static bool set_table(const struct hs_elf_image *image, uint64_t vaddr, uint64_t count,
                       struct table *ret)
 {
@@ -54,7 +42,7 @@ static bool set_table(const struct hs_elf_image *image, uint64_t vaddr, uint64_t
 	if (!count)
 		return true;
 	ret->count = count;
-	return count <= MAX_RELOCS && file_offset(image, vaddr, &ret->offset);
+	return count <= MAX_RELOCS && hs_elf_image_offset(image, vaddr, 1, &ret->offset);
 }
 
 static bool find_relocs(int fd, const struct hs_elf_image *image, struct relocs *ret)
@@ -134,7 +122,7 @@ static void check_packed(struct check *check, uint64_t vaddr)
 {
 	uint64_t offset, addend;
 
-	if (file_offset(check->image, vaddr, &offset) &&
+	if (hs_elf_image_offset(check->image, vaddr, sizeof(addend), &offset) &&
 	    hs_pread_full(check->fd, &addend, sizeof(addend), offset))
 		check_word(check, vaddr, addend);
 }

@@ -76,7 +76,22 @@ struct found {
 	const char *name;
 	enum proof proof;
 	struct hs_err *err;
+	bool denied; // the kernel's own link to the mapped file
 };
+
+/** No way led to it: why, and what would help. */
+static struct hs_err *not_found(struct found *found)
+{
+	bool is_gone = !found->err || hs_err_code(found->err) == HS_ERR_ABSENT;
+
+	if (is_gone && found->denied) {
+		hs_err_free(found->err);
+		return hs_err_os(EPERM, "it is not there any more, and only CAP_CHECKPOINT_RESTORE "
+		                        "or CAP_SYS_ADMIN may open what is left of it, below "
+		                        "/proc/PID/map_files");
+	}
+	return found->err ? found->err : hs_err_absent();
+}
 
 static void consider(const struct hs_live *live, const struct hs_mapping *mapping,
                      struct found *found, int fd, const char *name)
@@ -100,18 +115,36 @@ static void consider(const struct hs_live *live, const struct hs_mapping *mappin
 }
 
 /** 1. Its path, as its own root sees it. */
-static void try_root(struct hs_live *live, const struct hs_mapping *mapping, struct found *found)
+static void try_root(struct hs_live *live, const struct hs_mapping *mapping, const char *path,
+                     struct found *found)
 {
 	int fd = -1;
 
 	if (live->root_fd < 0)
 		return;
-	struct hs_err *err = hs_root_file_open(live->root_fd, mapping->path, &fd);
+	struct hs_err *err = hs_root_file_open(live->root_fd, path, &fd);
 	if (err)
 		keep_reason(&found->err, err);
 	else
 		consider(live, mapping, found, fd,
-		         hs_arena_printf(live->base.arena, "%s%s", live->root_name, mapping->path));
+		         hs_arena_printf(live->base.arena, "%s%s", live->root_name, path));
+}
+
+/**
+ * The same build may lie again where a deleted file was: installed once more, or moved there in one
+ * step by a tool that always replaces. Its build id proves it.
+ */
+static void try_successor(struct hs_live *live, const struct hs_mapping *mapping,
+                          struct found *found)
+{
+	static const char deleted[] = " (deleted)";
+	size_t len = strlen(mapping->path), suffix = sizeof(deleted) - 1;
+
+	if (len <= suffix || strcmp(mapping->path + len - suffix, deleted) != 0)
+		return;
+	const char *path = hs_arena_strndup(live->base.arena, mapping->path, len - suffix);
+	if (path)
+		try_root(live, mapping, path, found);
 }
 
 /**
@@ -127,6 +160,8 @@ static void try_map_files(struct hs_live *live, const struct hs_mapping *mapping
 	snprintf(link, sizeof(link), "map_files/%" PRIx64 "-%" PRIx64, mapping->start,
 	         mapping->end);
 	hs_cleanup(hs_closep) int path_fd = openat(live->proc_fd, link, O_PATH | O_CLOEXEC);
+	if (path_fd < 0 && (errno == EPERM || errno == EACCES))
+		found->denied = true;
 	if (path_fd < 0)
 		return;
 	name = hs_arena_printf(live->base.arena, "/proc/%d/%s", live->view, link);
@@ -136,7 +171,9 @@ static void try_map_files(struct hs_live *live, const struct hs_mapping *mapping
 		return;
 	}
 	hs_closep(&found->fd);
-	*found = (struct found){fd, name, PROOF_INODE, found->err};
+	found->fd = fd;
+	found->name = name;
+	found->proof = PROOF_INODE;
 }
 
 /** 3. The path as we see it: what the kernel shows of a process with a root inside of ours. */
@@ -162,13 +199,15 @@ struct hs_err *hs_live_files_open(void *arg, const struct hs_mapping *mapping, i
 
 	if (mapping->path[0] != '/')
 		return hs_err_absent();
-	try_root(live, mapping, &found);
+	try_root(live, mapping, mapping->path, &found);
 	if (found.proof < PROOF_INODE)
 		try_map_files(live, mapping, &found);
+	if (found.fd < 0)
+		try_successor(live, mapping, &found);
 	if (found.proof < PROOF_INODE)
 		try_plain(live, mapping, &found);
 	if (found.fd < 0)
-		return found.err ? found.err : hs_err_absent();
+		return not_found(&found);
 
 	hs_err_free(found.err);
 	if (!found.name) {

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 
 #include "core/base/cleanup.h"
-#include "core/source/elf_image.h"
+#include "core/source/memory_image.h"
 
 enum {
 	MAX_MODULES = 16384,
@@ -186,9 +186,11 @@ static void compare(struct builder *builder, struct candidate *candidate)
 		bool absent = hs_err_code(candidate->open_err) == HS_ERR_ABSENT;
 
 		module->state = HS_MODULE_MISSING;
-		module->why = absent ? "the file is not here (--root DIR says where the target's "
-		                       "files are)"
-		                     : hs_arena_strdup(arena, hs_err_message(candidate->open_err));
+		module->why = !absent ? hs_arena_strdup(arena, hs_err_message(candidate->open_err))
+		              : module->deleted
+		                      ? "the file was deleted"
+		                      : "the file is not here (--root DIR says where the target's "
+		                        "files are)";
 		return;
 	}
 	if (candidate->in_file != HS_ELF_IMAGE) {
@@ -219,14 +221,49 @@ static void compare(struct builder *builder, struct candidate *candidate)
 	module->build_id_checked = len > 0 || was_loaded(builder, module, &image);
 }
 
-static void add_gap(struct builder *builder, const struct hs_module *module)
+/** Say what is lost with the file, and what its image in memory makes up for. */
+static void add_gap(struct builder *builder, const struct hs_module *module,
+                    const struct hs_memory_image *image)
 {
-	struct hs_arena *arena = builder->source->arena;
-	const char *costs = hs_arena_printf(arena, "function names and unwinding of %s",
-	                                    base_name(module->path));
+	static const struct {
+		const char *lost, *lost_more, *saved;
+	} rows[2][2] = {
+		{{"function names and unwinding of ", "", ""},
+	         {"function names of ", "", "; its image in memory gives the unwind information"}},
+		{{"unwinding of ", ", and names of functions that it does not export",
+	          "; its image in memory gives the names that it exports"},
+	         {"names of functions that are not exported by ", "",
+	          "; its image in memory gives the names that it exports and the unwind "
+	          "information"}},
+	};
+	const char *lost = rows[image->has_symbols][image->has_unwind].lost;
+	const char *lost_more = rows[image->has_symbols][image->has_unwind].lost_more;
+	const char *saved = rows[image->has_symbols][image->has_unwind].saved;
+	const char *costs = hs_arena_printf(builder->source->arena, "%s%s%s", lost,
+	                                    base_name(module->path), lost_more);
 
 	if (costs && module->why)
-		hs_source_gap(builder->source, module->path, costs, "%s", module->why);
+		hs_source_gap(builder->source, module->path, costs, "%s%s", module->why, saved);
+}
+
+/** The file is of no use: go on with what the memory of the target has of it. */
+static struct hs_err *replace_file(struct builder *builder, struct candidate *candidate)
+{
+	struct hs_memory_image image = {.fd = -1};
+	struct hs_module *module = &candidate->module;
+	struct hs_err *err = NULL;
+
+	close_file(module);
+	if (candidate->in_memory == HS_ELF_IMAGE)
+		err = hs_memory_image_make(builder->source, module->start, &candidate->image,
+		                           &image);
+	if (err && hs_err_code(err) == HS_ERR_OOM)
+		return err;
+	hs_err_free(err); // then the file is missing, and nothing makes up for it
+	module->from_memory = image.fd >= 0;
+	module->fd = image.fd;
+	add_gap(builder, module, &image);
+	return NULL;
 }
 
 /** Settle everything about a candidate that is a module, and keep it. */
@@ -250,8 +287,10 @@ static struct hs_err *keep(struct builder *builder, struct candidate *candidate)
 	module->bias = module->start - candidate->image.first;
 	compare(builder, candidate);
 	if (module->state == HS_MODULE_MISSING || module->state == HS_MODULE_MISMATCH) {
-		close_file(module);
-		add_gap(builder, module);
+		struct hs_err *err = replace_file(builder, candidate);
+
+		if (err)
+			return err;
 	}
 
 	struct hs_module *slot = hs_vec_push(builder->source->arena, &builder->modules);
