@@ -320,6 +320,12 @@ static void nothing_found(const struct hs_text *text)
 	const struct hs_report *report = text->report;
 	const struct hs_snapshot *s = text->snapshot;
 
+	if (report->verdict == HS_VERDICT_INCOMPLETE && !s->threads.len) {
+		fprintf(text->out,
+		        "%sINCOMPLETE%s  nothing is known of its threads; see below why\n\n",
+		        hs_text_style(text, HS_TEXT_WARN), hs_text_style(text, HS_TEXT_PLAIN));
+		return;
+	}
 	if (report->verdict == HS_VERDICT_INCOMPLETE) {
 		fprintf(text->out,
 		        "%sINCOMPLETE%s  no deadlock among what could be read; see below what "

@@ -501,9 +501,11 @@ static void add_gaps(struct core *core)
 		hs_source_gap(
 			source, core->path,
 			"all threads and stacks: no lock that native code or the kernel knows of",
-			"the core is cut off (%zu bytes are missing), and its list of threads was in the "
-			"part that is lost: gdb's gcore writes it last. Take the core again, with more "
-			"room (df, ulimit -f), or a small one: hangscope snapshot",
+			"the core has no threads: it is cut off (%zu bytes are missing), and the "
+		        "list of "
+			"them was in the part that is lost, since gdb's gcore writes it last. Take "
+		        "the "
+			"core again with more room (df, ulimit -f)",
 			source->info.truncated_bytes);
 	else if (source->info.truncated_bytes)
 		hs_source_gap(
@@ -524,12 +526,14 @@ static void add_gaps(struct core *core)
 		hs_source_gap(source, core->path, "threads or mapped files beyond the limit",
 		              "it has more notes, threads or mappings than can be read");
 	if (!notes->has_files && core->num_images)
-		hs_source_gap(source, core->path,
-		              "function names and unwinding of programs and libraries that were not "
-		              "found",
-		              "the core has no list of mapped files (NT_FILE): %zu programs and libraries "
-		              "were found in its memory instead",
-		              core->num_images);
+		hs_source_gap(
+			source, core->path,
+			"function names and unwinding of programs and libraries that were not "
+			"found",
+			"the core has no list of mapped files (NT_FILE): %zu programs and "
+		        "libraries "
+			"were found in its memory instead",
+			core->num_images);
 	else if (!notes->has_files)
 		hs_source_gap(source, core->path, "function names and unwinding of all native code",
 		              "the core has no list of mapped files (NT_FILE)");

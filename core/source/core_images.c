@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * @file
- * Programs and libraries of a core that has no list of mapped files (NT_FILE): by the ELF headers in
- * its memory, and by the dynamic linker's own list, which also has their names.
+ * Programs and libraries of a core that has no list of mapped files (NT_FILE): by the ELF headers
+ * in its memory, and by the dynamic linker's own list, which also has their names.
  */
 
 #include <elf.h>
@@ -128,8 +128,7 @@ static void look_at_segment(struct finder *finder, size_t segment)
 {
 	struct core *core = finder->core;
 	const struct core_segment *one = &core->segments[segment];
-	const struct hs_elf_reader reader = {
-		.fd = -1, .source = &core->base, .start = one->start};
+	const struct hs_elf_reader reader = {.fd = -1, .source = &core->base, .start = one->start};
 	struct found found = {.start = one->start};
 	hs_addr end;
 
@@ -253,7 +252,8 @@ static void add_program_by_file(struct finder *finder)
 		walk_list(finder, dynamic.debug);
 }
 
-/** Only the program itself has a DT_DEBUG that ld.so has filled in; libraries may have an empty one. */
+/** Only the program itself has a DT_DEBUG that ld.so has filled in; libraries may have an empty
+ * one. */
 static void take_names(struct finder *finder)
 {
 	size_t count = finder->images.len;
@@ -273,8 +273,8 @@ static void take_names(struct finder *finder)
 static const char *other_name(struct core *core, const struct found *found)
 {
 	struct dynamic dynamic = read_dynamic(core, found);
-	hs_addr strings = dynamic.strtab >= found->start ? dynamic.strtab
-	                                                 : dynamic.strtab + found->bias;
+	hs_addr strings =
+		dynamic.strtab >= found->start ? dynamic.strtab : dynamic.strtab + found->bias;
 	const char *name = dynamic.soname && dynamic.strtab
 	                           ? read_string(core, strings + dynamic.soname)
 	                           : NULL;
@@ -338,8 +338,8 @@ struct hs_err *hs_core_find_images(struct core *core, int root_fd, const char *e
 		look_at_segment(&finder, i);
 	take_names(&finder);
 	hs_vec_each (found, &finder.images) {
-		bool is_program = hs_addr_in(phdr, found->start,
-		                             found->start + (found->image.end - found->image.first));
+		bool is_program = hs_addr_in(
+			phdr, found->start, found->start + (found->image.end - found->image.first));
 
 		if (!found->path && is_program)
 			found->path = program_path(&finder);

@@ -56,14 +56,20 @@ size_t hs_elf_image_build_id(const struct hs_elf_reader *reader, const struct hs
 bool hs_elf_image_offset(const struct hs_elf_image *image, uint64_t vaddr, uint64_t size,
                          uint64_t *ret);
 
+enum hs_elf_loaded {
+	HS_ELF_LOADED_UNKNOWN,
+	HS_ELF_LOADED,
+	HS_ELF_LOADED_OTHER, /**< something else was */
+};
+
 /**
  * Is the file behind @p fd, an image like @p image, the one that was loaded at @p bias? For memory
  * that has no headers to tell: its words that are read-only after relocation must be those that the
  * loader makes of the file's relocations, all that can be read of a few thousand. Addresses of code
- * are among them: another build has others.
+ * are among them: another build has others. Its dynamic section must be the file's, too.
  */
-bool hs_elf_image_was_loaded(int fd, const struct hs_elf_image *image, struct hs_source *source,
-                             hs_addr bias);
+enum hs_elf_loaded hs_elf_image_was_loaded(int fd, const struct hs_elf_image *image,
+                                           struct hs_source *source, hs_addr bias);
 
 /** pread() of all of it. */
 bool hs_pread_full(int fd, void *buf, size_t len, uint64_t offset);

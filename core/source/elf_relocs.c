@@ -11,6 +11,7 @@ enum {
 	MAX_RELOCS = 1 << 20, // of one library; the largest have some 100000
 	WANTED = 4096,        // relocations that are looked at,
 	ENOUGH = 64,          // and those that must be there and fit
+	TOO_MANY = 16,        // that do not: ld.so changes few of its own
 	AT_ONCE = 64,
 	TAG_RELRSZ = 35, // DT_RELRSZ, DT_RELR: not in elf.h before glibc 2.36
 	TAG_RELR = 36,
@@ -31,8 +32,7 @@ struct check {
 	const struct hs_elf_image *image;
 	struct hs_source *source;
 	hs_addr bias;
-	size_t fit;
-	bool differs;
+	size_t fit, differ;
 };
 
 static bool set_table(const struct hs_elf_image *image, uint64_t vaddr, uint64_t count,
@@ -94,7 +94,7 @@ static void check_word(struct check *check, uint64_t vaddr, uint64_t addend)
 	else if (word == check->bias + addend)
 		check->fit++;
 	else
-		check->differs = true;
+		check->differ++;
 }
 
 /** Some at a time, spread over all of them. */
@@ -104,7 +104,7 @@ static bool check_rela(struct check *check, const struct table *table)
 	uint64_t step = table->count * AT_ONCE / WANTED;
 
 	step = step > AT_ONCE ? step : AT_ONCE;
-	for (uint64_t i = 0; i < table->count && !check->differs; i += step) {
+	for (uint64_t i = 0; i < table->count && check->differ <= TOO_MANY; i += step) {
 		size_t count = table->count - i < AT_ONCE ? (size_t)(table->count - i) : AT_ONCE;
 
 		if (!hs_pread_full(check->fd, chunk, count * sizeof(chunk[0]),
@@ -132,7 +132,7 @@ static bool check_relr(struct check *check, const struct table *table)
 {
 	uint64_t count = table->count < WANTED ? table->count : WANTED, entry, next = 0;
 
-	for (uint64_t i = 0; i < count && !check->differs; i++) {
+	for (uint64_t i = 0; i < count && check->differ <= TOO_MANY; i++) {
 		if (!hs_pread_full(check->fd, &entry, sizeof(entry),
 		                   table->offset + i * sizeof(entry)))
 			return false;
@@ -150,14 +150,48 @@ static bool check_relr(struct check *check, const struct table *table)
 	return true;
 }
 
-bool hs_elf_image_was_loaded(int fd, const struct hs_elf_image *image, struct hs_source *source,
-                             hs_addr bias)
+/**
+ * Has memory another PT_DYNAMIC than the file? glibc's ld.so makes addresses absolute in place, and
+ * fills in DT_DEBUG.
+ */
+static bool other_dynamic(const struct check *check)
+{
+	Elf64_Dyn in_file[MAX_DYNAMIC], in_memory[MAX_DYNAMIC];
+	const struct hs_elf_note *dynamic = &check->image->dynamic;
+	size_t len = dynamic->size < sizeof(in_file) ? (size_t)dynamic->size : sizeof(in_file);
+
+	len -= len % sizeof(in_file[0]);
+	if (!len || !hs_pread_full(check->fd, in_file, len, dynamic->offset))
+		return false;
+	struct hs_err *err = check->source->ops->read(check->source, check->bias + dynamic->vaddr,
+	                                              in_memory, len);
+	if (err) {
+		hs_err_free(err);
+		return false;
+	}
+	for (size_t i = 0; i < len / sizeof(in_file[0]) && in_file[i].d_tag != DT_NULL; i++) {
+		uint64_t value = in_file[i].d_un.d_val, loaded = in_memory[i].d_un.d_val;
+
+		if (in_file[i].d_tag != in_memory[i].d_tag ||
+		    (in_file[i].d_tag != DT_DEBUG && loaded != value &&
+		     loaded != value + check->bias))
+			return true;
+	}
+	return false;
+}
+
+enum hs_elf_loaded hs_elf_image_was_loaded(int fd, const struct hs_elf_image *image,
+                                           struct hs_source *source, hs_addr bias)
 {
 	struct check check = {.fd = fd, .image = image, .source = source, .bias = bias};
 	struct relocs relocs;
 
-	if (!image->relro.size || !find_relocs(fd, image, &relocs))
-		return false;
-	return check_rela(&check, &relocs.rela) && check_relr(&check, &relocs.relr) &&
-	       !check.differs && check.fit >= ENOUGH;
+	if (other_dynamic(&check))
+		return HS_ELF_LOADED_OTHER;
+	if (!image->relro.size || !find_relocs(fd, image, &relocs) ||
+	    !check_rela(&check, &relocs.rela) || !check_relr(&check, &relocs.relr))
+		return HS_ELF_LOADED_UNKNOWN;
+	if (check.differ > TOO_MANY && check.differ > check.fit)
+		return HS_ELF_LOADED_OTHER;
+	return !check.differ && check.fit >= ENOUGH ? HS_ELF_LOADED : HS_ELF_LOADED_UNKNOWN;
 }

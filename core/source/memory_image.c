@@ -17,10 +17,10 @@
 #include "core/base/cleanup.h"
 
 enum {
-	MAX_DYNAMIC = 256,       // entries of PT_DYNAMIC; libraries have some 30
-	MAX_SYMBOLS = 1 << 22,   // of one image; the largest have some 200000
-	MAX_PART = 1 << 28,      // bytes of its symbols, strings or unwind information
-	MAX_FILE = INT32_MAX,    // an image that is larger is none
+	MAX_DYNAMIC = 256,     // entries of PT_DYNAMIC; libraries have some 30
+	MAX_SYMBOLS = 1 << 22, // of one image; the largest have some 200000
+	MAX_PART = 1 << 28,    // bytes of its symbols, strings or unwind information
+	MAX_FILE = INT32_MAX,  // an image that is larger is none
 	COPY_AT_ONCE = 16 * HS_PAGE,
 	HASH_AT_ONCE = 1024,
 };
@@ -36,8 +36,7 @@ enum section {
 	NUM_SECTIONS,
 };
 
-static const char names[] =
-	"\0.dynsym\0.dynstr\0.gnu.version\0.eh_frame_hdr\0.eh_frame\0.shstrtab";
+static const char names[] = "\0.dynsym\0.dynstr\0.gnu.version\0.eh_frame_hdr\0.eh_frame\0.shstrtab";
 
 struct maker {
 	struct hs_source *source;
@@ -129,10 +128,11 @@ static bool read_dynamic(const struct maker *maker, struct dynamic *ret)
 {
 	Elf64_Dyn entries[MAX_DYNAMIC];
 	uint64_t size = maker->image->dynamic.size;
-	size_t count = (size < sizeof(entries) ? (size_t)size : sizeof(entries)) / sizeof(entries[0]);
+	size_t count =
+		(size < sizeof(entries) ? (size_t)size : sizeof(entries)) / sizeof(entries[0]);
 
-	if (!count || !read_memory(maker, maker->image->dynamic.vaddr, entries,
-	                           count * sizeof(entries[0])))
+	if (!count ||
+	    !read_memory(maker, maker->image->dynamic.vaddr, entries, count * sizeof(entries[0])))
 		return false;
 	for (size_t i = 0; i < count && entries[i].d_tag != DT_NULL; i++) {
 		uint64_t value = entries[i].d_un.d_val;
@@ -250,16 +250,17 @@ static bool find_eh_frame(const struct maker *maker, uint64_t *ret)
 		int32_t pointer; // from where it lies itself
 	} head;
 
-	if (header->size < sizeof(head) || !read_memory(maker, header->vaddr, &head, sizeof(head)) ||
-	    head.version != 1 || head.pointer_encoding != (DW_EH_PE_pcrel | DW_EH_PE_sdata4))
+	if (header->size < sizeof(head) ||
+	    !read_memory(maker, header->vaddr, &head, sizeof(head)) || head.version != 1 ||
+	    head.pointer_encoding != (DW_EH_PE_pcrel | DW_EH_PE_sdata4))
 		return false;
 	*ret = header->vaddr + 4 + (uint64_t)(int64_t)head.pointer;
 	return true;
 }
 
 /**
- * Size of .eh_frame, which is written nowhere: up to the entry of length 0 that ends it. An entry is
- * a length and as many bytes (0xffffffff: 64 bits follow; no compiler writes that).
+ * Size of .eh_frame, which is written nowhere: up to the entry of length 0 that ends it. An entry
+ * is a length and as many bytes (0xffffffff: 64 bits follow; no compiler writes that).
  */
 static uint64_t eh_frame_size(const struct maker *maker, uint64_t vaddr)
 {
@@ -306,7 +307,8 @@ static bool copy_unwind(struct maker *maker)
 
 // ---- the file
 
-/** Copy the headers: they lie at the same place in the file. @return false when they make no sense. */
+/** Copy the headers: they lie at the same place in the file. @return false when they make no sense.
+ */
 static bool copy_headers(const struct maker *maker, Elf64_Ehdr *ehdr)
 {
 	uint64_t first = maker->image->first;

@@ -23,6 +23,7 @@ struct builder {
 	size_t num_mappings;
 	const struct hs_file_opener *opener;
 	HS_VEC(struct hs_module) modules;
+	size_t num_unproved; // files that nothing in memory could be compared with
 };
 
 /** A module while it is built. */
@@ -156,11 +157,27 @@ static void close_file(struct hs_module *module)
 
 /** Without a build id to compare, in the file (some vendors' builds) or in memory (core filters).
  */
-static bool was_loaded(struct builder *builder, const struct hs_module *module,
-                       const struct hs_elf_image *image)
+static enum hs_elf_loaded was_loaded(struct builder *builder, const struct hs_module *module,
+                                     const struct hs_elf_image *image)
 {
 	return hs_elf_image_was_loaded(module->fd, image, builder->source,
 	                               module->start - image->first);
+}
+
+/** Memory has no build id: the file's is taken for it, unless what was loaded tells otherwise. */
+static void compare_loaded(struct builder *builder, struct hs_module *module,
+                           enum hs_elf_loaded loaded)
+{
+	if (loaded == HS_ELF_LOADED_OTHER) {
+		module->build_id_len = 0;
+		module->state = HS_MODULE_MISMATCH;
+		module->why = "it is another build: what the loader made of it in memory does not "
+			      "fit the file";
+		return;
+	}
+	module->state = HS_MODULE_OK;
+	module->build_id_checked = loaded == HS_ELF_LOADED;
+	builder->num_unproved += !module->build_id_checked;
 }
 
 /** Compare the file with the image in memory: sets state, build id, why. */
@@ -188,7 +205,8 @@ static void compare(struct builder *builder, struct candidate *candidate)
 		module->state = HS_MODULE_MISSING;
 		module->why = !absent ? hs_arena_strdup(arena, hs_err_message(candidate->open_err))
 		              : module->deleted
-		                      ? "the file was deleted"
+		                      ? "the file was deleted, and none of its build is here "
+		                        "(--root DIR says where the target's files are)"
 		                      : "the file is not here (--root DIR says where the target's "
 		                        "files are)";
 		return;
@@ -206,8 +224,7 @@ static void compare(struct builder *builder, struct candidate *candidate)
 		if (!module->build_id_len && candidate->in_memory == HS_ELF_UNREADABLE) {
 			memcpy(module->build_id, id, len);
 			module->build_id_len = len;
-			module->state = HS_MODULE_OK;
-			module->build_id_checked = was_loaded(builder, module, &image);
+			compare_loaded(builder, module, was_loaded(builder, module, &image));
 			return;
 		}
 		module->state = HS_MODULE_MISMATCH;
@@ -218,7 +235,7 @@ static void compare(struct builder *builder, struct candidate *candidate)
 		return;
 	}
 	module->state = HS_MODULE_OK;
-	module->build_id_checked = len > 0 || was_loaded(builder, module, &image);
+	module->build_id_checked = len > 0 || was_loaded(builder, module, &image) == HS_ELF_LOADED;
 }
 
 /** Say what is lost with the file, and what its image in memory makes up for. */
@@ -234,7 +251,7 @@ static void add_gap(struct builder *builder, const struct hs_module *module,
 	          "; its image in memory gives the names that it exports"},
 	         {"names of functions that are not exported by ", "",
 	          "; its image in memory gives the names that it exports and the unwind "
-	          "information"}},
+	          "information"}								 },
 	};
 	const char *lost = rows[image->has_symbols][image->has_unwind].lost;
 	const char *lost_more = rows[image->has_symbols][image->has_unwind].lost_more;
@@ -375,6 +392,12 @@ struct hs_err *hs_modules_build(struct hs_source *source, struct hs_mapping *map
 		hs_source_gap(source, "modules", "function names and unwinding of the others",
 		              "more than %d files are mapped as programs or libraries",
 		              MAX_MODULES);
+	if (!err && builder.num_unproved)
+		hs_source_gap(source, "files that were taken by their name",
+		              "function names and unwinding of them, if they were replaced",
+		              "%zu: memory has no build id to compare theirs with (a core without "
+		              "ELF headers: coredump_filter without bit 4)",
+		              builder.num_unproved);
 	source->modules = (struct hs_module_map){
 		.mappings = mappings,
 		.num_mappings = num_mappings,

@@ -400,12 +400,12 @@ static void test_missing_and_odd_files(void **state)
 	assert_int_equal(map->num_modules, 2);
 	assert_string_equal(map->modules[0].path, "/dev/zero");
 	assert_int_equal(map->modules[0].state, HS_MODULE_MISSING);
-	assert_int_equal(map->modules[0].fd, -1);
+	assert_true(map->modules[0].from_memory);
 	assert_string_equal(map->modules[1].path, "/nonexistent/libgone.so");
 	assert_true(map->modules[1].deleted);
 	assert_int_equal(map->modules[1].state, HS_MODULE_MISSING);
 	assert_int_equal(map->modules[1].build_id_len, HS_TEST_ID_LEN);
-	assert_true(has_gap(target, "libgone.so", "not here", "libgone.so"));
+	assert_true(has_gap(target, "libgone.so", "was deleted", "libgone.so"));
 	assert_ptr_equal(hs_module_map_by_name(map, "libgone.so"), &map->modules[1]);
 	assert_false(can_read(target, LIB + HS_TEST_ELF_RX, &byte));
 	assert_non_null(hs_module_map_find(map, 0x1000));

@@ -57,7 +57,8 @@ static void open_libc(struct library *library)
 static bool was_loaded(const struct library *library, struct own_memory *own)
 {
 	own->source.ops = &own_ops;
-	return hs_elf_image_was_loaded(library->fd, &library->image, &own->source, library->bias);
+	return hs_elf_image_was_loaded(library->fd, &library->image, &own->source, library->bias) ==
+	       HS_ELF_LOADED;
 }
 
 static void knows_the_loaded_file(void **state)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/** @file The library of lost.c: its frames are found by unwind information alone (no frame pointer). */
+/** @file The library of lost.c: its frames are found by unwind information alone (no frame
+ * pointer). */
 
 #include <pthread.h>
 
