@@ -49,7 +49,8 @@ struct hs_module {
 	const char *
 		open_path; /**< what we opened, NULL if none: for messages, not for opening again */
 	hs_addr start, end; /**< lowest and highest mapped address */
-	/** runtime address - ELF p_vaddr; valid when state is OK or MEMORY, or from_memory is set */
+	/** runtime address - ELF p_vaddr; valid when state is OK or MEMORY, or from_memory is set
+	 */
 	hs_addr bias;
 	uint8_t build_id[HS_BUILD_ID_MAX];
 	size_t build_id_len; /**< 0: none known */

@@ -502,9 +502,9 @@ static void add_gaps(struct core *core)
 			source, core->path,
 			"all threads and stacks: no lock that native code or the kernel knows of",
 			"the core has no threads: it is cut off (%zu bytes are missing), and the "
-		        "list of "
+			"list of "
 			"them was in the part that is lost, since gdb's gcore writes it last. Take "
-		        "the "
+			"the "
 			"core again with more room (df, ulimit -f)",
 			source->info.truncated_bytes);
 	else if (source->info.truncated_bytes)
@@ -531,7 +531,7 @@ static void add_gaps(struct core *core)
 			"function names and unwinding of programs and libraries that were not "
 			"found",
 			"the core has no list of mapped files (NT_FILE): %zu programs and "
-		        "libraries "
+			"libraries "
 			"were found in its memory instead",
 			core->num_images);
 	else if (!notes->has_files)

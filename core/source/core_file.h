@@ -86,7 +86,8 @@ uint64_t hs_core_auxv(const struct core *core, uint64_t type);
 
 /**
  * core_images.c: without NT_FILE, make its rows from the ELF headers in memory and the dynamic
- * linker's list of libraries. @p root_fd: where their files are; @p exe: the program's file, or NULL.
+ * linker's list of libraries. @p root_fd: where their files are; @p exe: the program's file, or
+ * NULL.
  */
 HS_MUST_CHECK struct hs_err *hs_core_find_images(struct core *core, int root_fd, const char *exe);
 

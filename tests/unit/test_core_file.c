@@ -357,7 +357,7 @@ static void test_another_build_is_not_used(void **state)
 	const struct hs_module *module = hs_target_modules(target)->modules;
 
 	assert_int_equal(module->state, HS_MODULE_MISMATCH);
-	assert_int_equal(module->fd, -1);
+	assert_true(module->from_memory);
 	assert_int_equal(module->build_id[0], 0);
 	assert_non_null(strstr(module->why, "build id 0102"));
 	assert_true(has_gap(target, path, "another build", "function names and unwinding"));
