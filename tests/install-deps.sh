@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# install-deps.sh [build|test|ci]...: installs, by apt-get, the Debian or Ubuntu packages that are missing.
+# install-deps.sh [tool|build|test|ci]...: installs, by apt-get, the Debian or Ubuntu packages that are missing.
+#   tool   compile hangscope, without its tests
 #   build  compile hangscope, build and run the samples (default)
 #   test   the above, and what the tests and tests/jdk/fetch.sh need
 #   ci     the above, clang 14 and its tools (the format of another version differs)
@@ -8,12 +9,19 @@
 set -eu
 
 packages='build-essential cmake ninja-build pkg-config libdw-dev libelf-dev libunwind-dev libarchive-dev
-libjansson-dev zlib1g-dev libbz2-dev liblzma-dev libzstd-dev liblz4-dev libcmocka-dev python3 gdb'
+libjansson-dev zlib1g-dev libbz2-dev liblzma-dev libzstd-dev liblz4-dev'
 
 say() { printf 'install-deps.sh: %s\n' "$*"; }
 
+case " $* " in
+' tool ') jdk=0 ;;
+*)
+	jdk=1
+	packages="$packages libcmocka-dev python3 gdb"
+	;;
+esac
 # A JDK that the machine has already is good, whatever package it came from.
-command -v javac >/dev/null 2>&1 && command -v java >/dev/null 2>&1 || packages="$packages default-jdk-headless"
+[ "$jdk" = 0 ] || { command -v javac >/dev/null 2>&1 && command -v java >/dev/null 2>&1; } || packages="$packages default-jdk-headless"
 case " $* " in
 *' test '* | *' ci '*)
 	packages="$packages elfutils util-linux ca-certificates xz-utils zstd lz4 gpgv musl-tools debootstrap strace"

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+# fish completion of hangscope. tests/lint/completions.py compares the verbs and options with hangscope --help.
+
+complete -c hangscope -n __fish_use_subcommand -a analyze -d 'the verdict, each problem with its cause and fix'
+complete -c hangscope -n __fish_use_subcommand -a stacks -d 'all threads with their mixed native and Java stacks'
+complete -c hangscope -n __fish_use_subcommand -a graph -d 'the wait-for graph'
+complete -c hangscope -a '(__fish_complete_pids)'
+
+complete -c hangscope -l json -d 'the whole report as JSON on stdout'
+complete -c hangscope -l json-file -r -d 'JSON into a file, text on stdout'
+complete -c hangscope -l format -x -a 'text jstack folded dot json' -d 'how it is printed'
+complete -c hangscope -l all -d 'print equal stacks once per thread'
+complete -c hangscope -l thread -x -d 'only this thread (TID or name)'
+complete -c hangscope -l locals -d 'arguments and local variables of Java frames'
+complete -c hangscope -l redact -d 'keep what the program wrote out of the output'
+complete -c hangscope -l no-color -d 'plain text'
+complete -c hangscope -l exe -r -d 'the executable of a core'
+complete -c hangscope -l root -x -a '(__fish_complete_directories)' -d 'where the target\'s files are'
+complete -c hangscope -l debug-dir -x -a '(__fish_complete_directories)' -d 'separate debug files'
+complete -c hangscope -l stop -d 'keep the process stopped until everything is read'
+complete -c hangscope -l rolling -d 'stop one thread at a time'
+complete -c hangscope -l no-stop -d 'never stop it'
+complete -c hangscope -l unwinder -x -a 'dwfl libunwind' -d 'who unwinds native code'
+complete -c hangscope -s v -l verbose -d 'say what is done'
+complete -c hangscope -s h -l help -d 'verbs and options'
+complete -c hangscope -l version -d 'version and optional parts'
