@@ -7,6 +7,7 @@ _hangscope() {
 		analyze
 		stacks
 		graph
+		bundle
 	'
 	local options='
 		--json
@@ -16,6 +17,7 @@ _hangscope() {
 		--thread
 		--locals
 		--redact
+		-o --output
 		--no-color
 		--exe
 		--root
@@ -35,7 +37,7 @@ _hangscope() {
 	done
 	COMPREPLY=()
 	case $prev in
-	--json-file | --exe)
+	--json-file | --exe | -o | --output)
 		compopt -o filenames 2>/dev/null
 		COMPREPLY=($(compgen -f -- "$cur"))
 		return
