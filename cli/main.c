@@ -18,6 +18,7 @@ const struct cli_command *const cli_commands[] = {
 	&cli_command_analyze,
 	&cli_command_stacks,
 	&cli_command_graph,
+	&cli_command_snapshot,
 	&cli_command_bundle,
 	NULL,
 };

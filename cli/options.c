@@ -27,6 +27,7 @@ enum {
 	OPT_UNWINDER,
 	OPT_LOCALS,
 	OPT_REDACT,
+	OPT_FULL,
 	OPT_STOP,
 	OPT_NO_STOP,
 	OPT_ROLLING,
@@ -46,6 +47,7 @@ static const struct option long_options[] = {
 	{"unwinder",  required_argument, NULL, OPT_UNWINDER },
 	{"locals",    no_argument,       NULL, OPT_LOCALS   },
 	{"redact",    no_argument,       NULL, OPT_REDACT   },
+	{"full",      no_argument,       NULL, OPT_FULL     },
 	{"stop",      no_argument,       NULL, OPT_STOP     },
 	{"no-stop",   no_argument,       NULL, OPT_NO_STOP  },
 	{"rolling",   no_argument,       NULL, OPT_ROLLING  },
@@ -81,7 +83,9 @@ static void print_help(void)
 	     "  --redact           keep what the program wrote out of the output: strings, "
 	     "numbers,\n"
 	     "                     names of its threads, command line, paths; class names stay\n"
-	     "  -o, --output FILE  bundle: the file to write; - for a pipe\n"
+	     "  -o, --output FILE  bundle, snapshot: the file to write; - for a pipe\n"
+	     "  --full             snapshot: all memory, not only what an analysis reads; stopped "
+	     "meanwhile\n"
 	     "  --no-color         plain text (also NO_COLOR, and when not a terminal)\n"
 	     "\n"
 	     "Where things are:\n"
@@ -171,6 +175,9 @@ static bool set_option(int opt, struct cli_options *options)
 		return true;
 	case OPT_REDACT:
 		options->analysis.redact = true;
+		return true;
+	case OPT_FULL:
+		options->full = true;
 		return true;
 	case OPT_EXE:
 		options->analysis.open.exe = optarg;

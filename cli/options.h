@@ -18,6 +18,7 @@ enum cli_exit {
 	CLI_USAGE = 64,
 	CLI_NO_INPUT = 66,
 	CLI_BUG = 70,
+	CLI_CANNOT_WRITE = 73, /**< the file to write: a full disk, no such directory */
 	CLI_NO_PERMISSION = 77,
 };
 
@@ -32,6 +33,7 @@ struct cli_options {
 	bool all;
 	const char *thread;
 	const char *output; /**< -o */
+	bool full;          /**< --full */
 	struct hs_analysis_options analysis;
 };
 
@@ -48,6 +50,7 @@ struct cli_command {
 extern const struct cli_command cli_command_analyze;
 extern const struct cli_command cli_command_bundle;
 extern const struct cli_command cli_command_graph;
+extern const struct cli_command cli_command_snapshot;
 extern const struct cli_command cli_command_stacks;
 
 /** All verbs, NULL at the end; the first is the default. */

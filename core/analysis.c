@@ -75,6 +75,7 @@ static struct hs_err *keep_info(struct hs_snapshot *s, const struct hs_target *t
 	for (size_t i = 0; args && i < num_args; i++)
 		args[i] = hs_arena_strdup(a, s->redact ? HS_REDACTED : from->args[i]);
 	info->args = args;
+	info->second_look = NULL;
 
 	struct hs_module_map *copy = hs_arena_alloc(a, sizeof(*copy));
 	struct hs_module *modules = hs_arena_calloc(a, map->num_modules + 1, sizeof(*modules));
@@ -361,32 +362,117 @@ static void weaken(struct hs_report *report, struct hs_finding *f)
 	                    "different moments may have come together");
 }
 
-/** Drop what is gone at the second look. @return true when a cycle was dropped: look again. */
-static bool confirm(struct hs_target *target, struct hs_report *report)
+/**
+ * What a finding is about, the same for a live process and for the snapshot of it, whatever names
+ * can be read there.
+ */
+static const char *key_of(const struct hs_report *report, const struct hs_finding *f)
 {
+	const struct hs_snapshot *s = report->snapshot;
+	const char *key = hs_arena_strdup(s->arena, f->id);
+
+	for (size_t i = 0; key && i < f->steps.len; i++) {
+		const struct hs_thread *thread = &s->threads.items[f->steps.items[i].wait->thread];
+
+		key = hs_arena_printf(s->arena, "%s T%d/%lld", key, (int)thread->tid,
+		                      (long long)thread->java_tid);
+	}
+	for (size_t i = 0; key && i < f->resources.len && (f->steps.len || !i); i++) {
+		const struct hs_resource *resource = &s->resources.items[f->resources.items[i]];
+
+		key = hs_arena_printf(s->arena, "%s %s@%llx", key,
+		                      hs_resource_kind_name(resource->kind),
+		                      (unsigned long long)resource->address);
+	}
+	return key;
+}
+
+static bool has_key(const char *const *keys, const char *key)
+{
+	for (; key && keys && *keys; keys++) {
+		if (!strcmp(*keys, key))
+			return true;
+	}
+	return false;
+}
+
+enum verdict_of_look {
+	LOOK_CONFIRMED,
+	LOOK_UNKNOWN,
+	LOOK_DROPPED,
+};
+
+/** A snapshot knows what the second look at the process said, when it was taken. */
+static enum verdict_of_look look_back(const struct hs_target_info *info,
+                                      const struct hs_report *report, const struct hs_finding *f)
+{
+	const char *key = key_of(report, f);
+
+	if (!info->ran_on)
+		return LOOK_CONFIRMED;
+	if (!info->second_look)
+		return LOOK_UNKNOWN;
+	return has_key(info->second_look->confirmed, key) ? LOOK_CONFIRMED
+	       : has_key(info->second_look->dropped, key) ? LOOK_DROPPED
+	                                                  : LOOK_UNKNOWN;
+}
+
+/** For a snapshot. */
+struct look_keys {
+	HS_VEC(const char *) confirmed;
+	HS_VEC(const char *) dropped;
+};
+
+/** Drop what is gone at the second look. @return true when a cycle was dropped: look again. */
+static bool confirm(struct hs_target *target, struct hs_report *report, struct look_keys *keys)
+{
+	const struct hs_target_info *info = hs_target_info(target);
+	struct hs_arena *arena = report->snapshot->arena;
+	bool is_live = info->kind == HS_TARGET_LIVE;
 	size_t kept = 0;
 	bool again = false;
 
 	for (size_t i = 0; i < report->findings.len; i++) {
 		struct hs_finding *f = &report->findings.items[i];
+		enum verdict_of_look look = !is_live ? look_back(info, report, f)
+		                            : finding_holds(target, report, f) ? LOOK_CONFIRMED
+		                                                               : LOOK_DROPPED;
+		const char **key = look == LOOK_DROPPED ? hs_vec_push(arena, &keys->dropped)
+		                                        : hs_vec_push(arena, &keys->confirmed);
 
-		f->confirmed = finding_holds(target, report, f);
-		if (f->confirmed) {
-			if (is_of_many_moments(report->snapshot))
+		if (key)
+			*key = key_of(report, f);
+		f->confirmed = look == LOOK_CONFIRMED;
+		if (look != LOOK_DROPPED) {
+			if (f->confirmed && is_of_many_moments(report->snapshot))
 				weaken(report, f);
 			report->findings.items[kept++] = *f;
 			continue;
 		}
 		report->unconfirmed_dropped = true;
-		again |= f->steps.len > 0;
+		again |= is_live && f->steps.len > 0;
 	}
 	report->findings.len = kept;
 	return again;
 }
 
-static struct hs_err *look(struct hs_target *target, const struct hs_analysis_options *options,
-                           struct hs_analysis *analysis, bool *again_ret)
+static struct hs_err *write_snapshot(struct hs_target *target,
+                                     const struct hs_analysis_options *options,
+                                     struct hs_arena *arena, struct look_keys *keys)
 {
+	const char **end = hs_vec_push(arena, &keys->confirmed);
+
+	end = end ? hs_vec_push(arena, &keys->dropped) : NULL;
+	if (!end || hs_arena_failed(arena))
+		return hs_err_oom();
+	const struct hs_second_look look = {keys->confirmed.items, keys->dropped.items};
+	return hs_capture_write(target, &look, options->capture, options->capture_result);
+}
+
+static struct hs_err *look(struct hs_target *target, const struct hs_analysis_options *options,
+                           struct hs_analysis *analysis, bool is_last, bool *again_ret)
+{
+	struct look_keys keys = {0};
 	struct hs_snapshot *s = analysis->snapshot;
 	const struct hs_wait_graph *graph;
 	struct hs_err *err = collect(target, options, s);
@@ -405,19 +491,17 @@ static struct hs_err *look(struct hs_target *target, const struct hs_analysis_op
 	err = hs_analyzers_run(graph, analysis->report);
 	if (err)
 		return err;
-	*again_ret = false;
-	if (s->info.kind == HS_TARGET_LIVE) {
-		*again_ret = confirm(target, analysis->report);
+	*again_ret = confirm(target, analysis->report, &keys);
+	if (s->info.kind == HS_TARGET_LIVE)
 		s->info.pause_ms = hs_target_held_ms(target);
-	} else {
-		hs_vec_each (f, &analysis->report->findings)
-			f->confirmed = true;
-	}
-	return hs_report_finish(analysis->report);
+	err = hs_report_finish(analysis->report);
+	if (!err && options->capture && (is_last || !*again_ret))
+		err = write_snapshot(target, options, s->arena, &keys);
+	return err;
 }
 
 static struct hs_err *look_once(const char *name, const struct hs_analysis_options *options,
-                                struct hs_analysis **ret, bool *again_ret)
+                                bool is_last, struct hs_analysis **ret, bool *again_ret)
 {
 	hs_cleanup(hs_target_closep) struct hs_target *target = NULL;
 	hs_cleanup(hs_analysis_destroyp) struct hs_analysis *analysis =
@@ -432,10 +516,11 @@ static struct hs_err *look_once(const char *name, const struct hs_analysis_optio
 	analysis->snapshot->redact = options->redact;
 	struct hs_open_options open = options->open;
 	open.exact_cpu = options->thread_dump;
+	open.record = options->capture != NULL;
 	err = open_target(name, &open, &target);
 	if (err)
 		return err;
-	err = look(target, options, analysis, again_ret);
+	err = look(target, options, analysis, is_last, again_ret);
 	if (err)
 		return err;
 	*ret = hs_take(analysis);
@@ -451,7 +536,8 @@ struct hs_err *hs_analysis_run(const char *target, const struct hs_analysis_opti
 	for (int i = 0; again && i < MAX_LOOKS; i++) {
 		hs_analysis_destroy(analysis);
 		analysis = NULL;
-		struct hs_err *err = look_once(target, options, &analysis, &again);
+		struct hs_err *err =
+			look_once(target, options, i == MAX_LOOKS - 1, &analysis, &again);
 		if (err)
 			return err;
 	}

@@ -7,6 +7,7 @@
 #ifndef HS_ANALYSIS_H
 #define HS_ANALYSIS_H
 
+#include "core/capture/capture.h"
 #include "core/report.h"
 #include "core/target.h"
 
@@ -18,9 +19,12 @@ enum hs_unwinder {
 struct hs_analysis_options {
 	struct hs_open_options open;
 	enum hs_unwinder unwinder;
-	bool locals;      /**< collect the local variables of Java frames */
-	bool redact;      /**< keep what the program wrote out of the report, see hs_snapshot */
-	bool locks_only;  /**< reserved */
+	bool locals;     /**< collect the local variables of Java frames */
+	bool redact;     /**< keep what the program wrote out of the report, see hs_snapshot */
+	bool locks_only; /**< reserved */
+	/** NULL, or write a snapshot of what was read. *capture_result says what was written. */
+	const struct hs_capture_options *capture;
+	struct hs_capture_result *capture_result;
 	bool thread_dump; /**< collect what only HotSpot's own thread dump says, too */
 };
 

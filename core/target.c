@@ -65,6 +65,11 @@ void hs_target_closep(struct hs_target **target)
 	hs_target_close(*target);
 }
 
+struct hs_source *hs_target_source(struct hs_target *target)
+{
+	return target->source;
+}
+
 const struct hs_target_info *hs_target_info(const struct hs_target *target)
 {
 	return &target->source->info;
@@ -117,7 +122,7 @@ bool hs_target_is_process(const struct hs_target *target, const void *auxv, size
 
 static struct hs_err *source_read(struct hs_target *target, hs_addr addr, void *buf, size_t len)
 {
-	return target->source->ops->read(target->source, addr, buf, len);
+	return hs_source_read(target->source, addr, buf, len);
 }
 
 /** A way to put a page in: an empty one, else by second chance. */
@@ -199,6 +204,15 @@ struct hs_err *hs_target_read(struct hs_target *target, hs_addr addr, void *buf,
 		len -= part;
 	}
 	return NULL;
+}
+
+struct hs_err *hs_target_scan(struct hs_target *target, hs_addr addr, void *buf, size_t len)
+{
+	if (!len)
+		return NULL;
+	if (hs_addr_wraps(addr, len))
+		return hs_err_fault();
+	return target->source->ops->read(target->source, addr, buf, len);
 }
 
 /** hs_target_read() of a few bytes, with the common case in line. */
@@ -334,7 +348,9 @@ struct hs_err *hs_target_check_stack(struct hs_target *target, hs_addr slot)
 	uint8_t page[PAGE_SIZE];
 	hs_addr start = slot & ~(hs_addr)(PAGE_SIZE - 1);
 
-	if (hs_target_info(target)->kind == HS_TARGET_LIVE)
+	// A snapshot is a copy of a live process: it has what could be read.
+	if (hs_target_info(target)->kind == HS_TARGET_LIVE ||
+	    hs_target_info(target)->kind == HS_TARGET_SNAPSHOT)
 		return NULL;
 	struct hs_err *err = hs_target_read(target, start, page, sizeof(page));
 	if (err) {
@@ -366,4 +382,18 @@ struct hs_err *hs_target_lwp_switches(struct hs_target *target, pid_t host_tid, 
 	if (!ops->lwp_switches)
 		return hs_err_new(HS_ERR_UNSUPPORTED, "a %s cannot be looked at again", ops->name);
 	return ops->lwp_switches(target->source, host_tid, ret);
+}
+
+const char *hs_target_fd_link(struct hs_target *target, int fd)
+{
+	struct hs_source *source = target->source;
+	const char *link = source->ops->fd_link ? source->ops->fd_link(source, fd) : NULL;
+
+	if (link && source->record) {
+		struct hs_fd_link *kept = hs_vec_push(source->arena, &source->fd_links);
+
+		if (kept)
+			*kept = (struct hs_fd_link){fd, link};
+	}
+	return link;
 }

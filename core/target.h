@@ -65,6 +65,12 @@ struct hs_lwp {
 	const char *why_no_regs; /**< NULL, or words for a gap */
 };
 
+/** Findings by a key (core/analysis.c): NULL-terminated. */
+struct hs_second_look {
+	const char *const *confirmed;
+	const char *const *dropped; /**< they had moved on */
+};
+
 /** What is known of the program as a whole. Strings are raw target bytes. */
 struct hs_target_info {
 	enum hs_target_kind kind;
@@ -81,7 +87,12 @@ struct hs_target_info {
 	/** How long a live target was held; ROLLING: the thread that was held longest; < 0 for a
 	 * core. */
 	double pause_ms;
-	size_t truncated_bytes;    /**< bytes that the core's headers promise and the file lacks */
+	size_t truncated_bytes; /**< bytes that the core's headers promise and the file lacks */
+	/** Memory was read while the program ran on (a live process, a snapshot of one): two words
+	 * may be of different moments, and findings need a second look. */
+	bool ran_on;
+	/** What the second look said when a snapshot was taken, or NULL. Borrowed until close. */
+	const struct hs_second_look *second_look;
 	const char *unpacked_from; /**< NULL, or the compressed file or bundle of path */
 };
 
@@ -93,6 +104,7 @@ struct hs_open_options {
 	bool no_stop;          /**< --no-stop: no ptrace at all */
 	bool rolling;   /**< --rolling: hold one thread at a time; at most one of the three */
 	bool exact_cpu; /**< live: cpu_ns too, at the price of a file read per thread */
+	bool record;    /**< live: keep all that is read, for a snapshot */
 	/** NULL, or called now and then with words and 0..1 (or -1): for progress on a terminal. */
 	void (*progress)(void *arg, const char *what, double fraction);
 	void *progress_arg;
@@ -171,6 +183,14 @@ HS_MUST_CHECK struct hs_err *hs_target_read_u64(struct hs_target *target, hs_add
 HS_MUST_CHECK struct hs_err *hs_target_check_stack(struct hs_target *target, hs_addr slot);
 
 /**
+ * Read much memory in search of something: past the cache, and not for a snapshot. What is found
+ * has to be read by hs_target_read() once more. A snapshot lacks pages that only a search has seen.
+ * @return NULL, or HS_ERR_FAULT.
+ */
+HS_MUST_CHECK struct hs_err *hs_target_scan(struct hs_target *target, hs_addr addr, void *buf,
+                                            size_t len);
+
+/**
  * Read past the cache and past the copied stacks: what is there now. For confirming a live finding.
  */
 HS_MUST_CHECK struct hs_err *hs_target_read_now(struct hs_target *target, hs_addr addr, void *buf,
@@ -199,6 +219,12 @@ HS_MUST_CHECK struct hs_err *hs_target_lwp_unmoved(struct hs_target *target, pid
  */
 HS_MUST_CHECK struct hs_err *hs_target_lwp_switches(struct hs_target *target, pid_t host_tid,
                                                     uint64_t *ret);
+
+/**
+ * What a descriptor of the target is open for: a path, "socket:[1234]". NULL when that is not
+ * known (a core). Raw target bytes; borrowed until close.
+ */
+const char *hs_target_fd_link(struct hs_target *target, int fd);
 
 /** A thing of the capture itself that could not be read, for the report. */
 struct hs_target_gap {

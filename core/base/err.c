@@ -19,6 +19,8 @@ struct hs_err {
 // A flexible array member may be initialized in a static object: a GNU extension we build with.
 static struct hs_err err_oom = {HS_ERR_OOM, 0, true, {"out of memory"}};
 static struct hs_err err_fault = {HS_ERR_FAULT, 0, true, {"memory of the target cannot be read"}};
+static struct hs_err err_not_captured = {
+	HS_ERR_FAULT, 0, true, {"the snapshot does not hold this memory"}};
 static struct hs_err err_absent = {HS_ERR_ABSENT, 0, true, {"not there"}};
 
 static struct hs_err *err_vmake(enum hs_err_code code, int errnum, const char *tail,
@@ -78,6 +80,11 @@ struct hs_err *hs_err_fault(void)
 struct hs_err *hs_err_absent(void)
 {
 	return &err_absent;
+}
+
+struct hs_err *hs_err_not_captured(void)
+{
+	return &err_not_captured;
 }
 
 struct hs_err *hs_err_wrap(struct hs_err *err, const char *fmt, ...)

@@ -41,6 +41,8 @@ HS_MUST_CHECK HS_IS_ERR HS_PRINTF(2, 3) struct hs_err *hs_err_os(int errnum, con
 HS_MUST_CHECK HS_IS_ERR struct hs_err *hs_err_oom(void);
 HS_MUST_CHECK HS_IS_ERR struct hs_err *hs_err_fault(void);
 HS_MUST_CHECK HS_IS_ERR struct hs_err *hs_err_absent(void);
+/** HS_ERR_FAULT of memory that the target had, and that the snapshot of it leaves out. */
+HS_MUST_CHECK HS_IS_ERR struct hs_err *hs_err_not_captured(void);
 
 /** "context: old message"; consumes @p err, keeps code and errno. NULL stays NULL. */
 HS_MUST_CHECK HS_PRINTF(2, 3) struct hs_err *hs_err_wrap(struct hs_err *err, const char *fmt, ...);
@@ -75,6 +77,7 @@ HS_IS_ERR static inline struct hs_err *hs_err_nonnull(struct hs_err *err)
 #define hs_err_oom() hs_err_nonnull(hs_err_oom())
 #define hs_err_fault() hs_err_nonnull(hs_err_fault())
 #define hs_err_absent() hs_err_nonnull(hs_err_absent())
+#define hs_err_not_captured() hs_err_nonnull(hs_err_not_captured())
 #endif
 
 #endif // HS_ERR_H

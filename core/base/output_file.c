@@ -41,10 +41,12 @@ struct hs_output {
 	sigset_t mask; // of the thread before open
 };
 
-/** A write past a file size limit raises it, and would end the program instead of the write. */
-static void add_size_signal(sigset_t *set)
+/** A write past a file size limit, or into a pipe that nobody reads, raises one of these, and would
+ * end the program instead of the write. */
+static void add_write_signals(sigset_t *set)
 {
 	sigaddset(set, SIGXFSZ);
+	sigaddset(set, SIGPIPE);
 }
 
 static void add_end_signals(sigset_t *set)
@@ -60,7 +62,7 @@ static void hold_signals(struct hs_output *output, bool ends)
 	sigset_t set;
 
 	sigemptyset(&set);
-	add_size_signal(&set);
+	add_write_signals(&set);
 	if (ends)
 		add_end_signals(&set);
 	output->masked = !pthread_sigmask(SIG_BLOCK, &set, output->masked ? NULL : &output->mask) ||
@@ -75,10 +77,13 @@ static void release_signals(struct hs_output *output)
 	if (!output->masked)
 		return;
 	sigemptyset(&set);
-	add_size_signal(&set);
 	// The error of the write has told it.
 	if (!sigismember(&output->mask, SIGXFSZ))
-		sigtimedwait(&set, NULL, &now);
+		sigaddset(&set, SIGXFSZ);
+	if (!sigismember(&output->mask, SIGPIPE))
+		sigaddset(&set, SIGPIPE);
+	while (sigtimedwait(&set, NULL, &now) > 0)
+		;
 	pthread_sigmask(SIG_SETMASK, &output->mask, NULL);
 }
 

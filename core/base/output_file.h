@@ -43,8 +43,8 @@ const char *hs_output_name(const struct hs_output *output);
 
 /**
  * Append all of @p len bytes at the position of the descriptor.
- * @return NULL, or HS_ERR_OS: ENOSPC, EFBIG (SIGXFSZ is not delivered), EPIPE, EINTR (a signal
- * asks for the end: abort).
+ * @return NULL, or HS_ERR_OS: ENOSPC, EFBIG, EPIPE (SIGXFSZ and SIGPIPE are not delivered), EINTR
+ * (a signal asks for the end: abort).
  */
 HS_MUST_CHECK struct hs_err *hs_output_write(struct hs_output *output, const void *bytes,
                                              size_t len);

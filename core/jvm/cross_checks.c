@@ -55,7 +55,7 @@ struct hs_err *hs_jvm_cross_check(struct hs_jvm *jvm)
 	struct hs_err *err = NULL;
 
 	// In a live process words are read later than stacks: threads end and start between.
-	if (jvm->snapshot->info.kind == HS_TARGET_LIVE)
+	if (jvm->snapshot->info.ran_on)
 		return NULL;
 	for (uint32_t i = 0; !err && i < jvm->snapshot->threads.len; i++)
 		err = check_unlisted(jvm, i);

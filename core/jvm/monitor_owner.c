@@ -601,8 +601,7 @@ static struct hs_err *check_free(struct hs_jvm *jvm, hs_addr object)
 	struct hs_err *err;
 
 	// A live process changes between one word and the next.
-	if (jvm->locking_mode != HS_LOCKING_LIGHTWEIGHT ||
-	    jvm->snapshot->info.kind == HS_TARGET_LIVE)
+	if (jvm->locking_mode != HS_LOCKING_LIGHTWEIGHT || jvm->snapshot->info.ran_on)
 		return NULL;
 	err = find_in_lock_stacks(jvm, object, &ref);
 	if (!err && ref)

@@ -39,8 +39,7 @@ struct hs_err *hs_jvm_gap(struct hs_jvm *jvm, struct hs_err *err, const char *co
 void hs_jvm_blind(struct hs_jvm *jvm, const struct hs_err *err)
 {
 	// A live process may just change what we read, and what changes is no deadlock.
-	if (err &&
-	    (jvm->snapshot->info.kind != HS_TARGET_LIVE || hs_err_code(err) == HS_ERR_UNSUPPORTED))
+	if (err && (!jvm->snapshot->info.ran_on || hs_err_code(err) == HS_ERR_UNSUPPORTED))
 		jvm->snapshot->blind = true;
 }
 
@@ -605,7 +604,7 @@ static struct hs_err *add_hold(struct hs_jvm *jvm, const struct hs_lock_object *
 		hs_snapshot_detail(snapshot, lock->resource, "owner", "%s", owner.unknown);
 	// Somebody waits for a lock whose holder we cannot name. In a live process it may be a
 	// moment.
-	if (owner.unknown && lock->monitor && snapshot->info.kind != HS_TARGET_LIVE)
+	if (owner.unknown && lock->monitor && !snapshot->info.ran_on)
 		return hs_err_new(HS_ERR_BAD_DATA, "%s", owner.unknown);
 	if (!owner.thread && !owner.vthread)
 		return NULL;

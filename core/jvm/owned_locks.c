@@ -28,6 +28,7 @@ static const char ownable[] = "java/util/concurrent/locks/AbstractOwnableSynchro
 struct lock_class {
 	uint64_t word;
 	const struct hs_klass *klass;
+	uint32_t owner; /**< offset of exclusiveOwnerThread; 0 not known */
 };
 
 struct found_lock {
@@ -67,12 +68,28 @@ static struct hs_err *take_class(void *arg, hs_addr addr)
 	struct lock_class *entry = hs_vec_push(jvm->arena, &search->classes);
 	if (!entry)
 		return hs_err_oom();
+	const struct hs_jfield *owner = NULL;
+	err = hs_klass_field(jvm, klass, "exclusiveOwnerThread", &owner);
+	if (err && hs_err_code(err) == HS_ERR_OOM)
+		return err;
+	hs_err_free(err); // then each of its objects has to be asked
 	bool narrow = jvm->compressed_klass || jvm->compact_headers;
 	*entry = (struct lock_class){
 		.word = narrow ? (addr - jvm->narrow_klass_base) >> jvm->narrow_klass_shift : addr,
 		.klass = klass,
+		.owner = owner && !owner->is_static ? owner->offset : 0,
 	};
 	return NULL;
+}
+
+/** Does it say, in the bytes that the search has read, that nobody owns it? Most say so. */
+static bool is_free(const struct hs_jvm *jvm, const struct lock_class *class, const uint8_t *object)
+{
+	static const uint8_t null[8];
+	size_t size = jvm->compressed_oops ? 4 : 8;
+
+	return class->owner && class->owner <= OVERLAP - sizeof(null) &&
+	       memcmp(object + class->owner, null, size) == 0;
 }
 
 /** What the object at @p object (@p header: its bytes) has in its class word. */
@@ -139,7 +156,8 @@ static struct hs_err *search_chunk(struct search *search, hs_addr start, const u
 		                sizeof(*search->classes.items), compare_classes);
 		memcpy(&mark, bytes + i + hs_layout_offset(&jvm->layout, HS_F_oop_mark),
 		       sizeof(mark));
-		if (!class || (mark & MARK_MASK) == MARK_FORWARDED)
+		if (!class || (mark & MARK_MASK) == MARK_FORWARDED ||
+		    is_free(jvm, class, bytes + i))
 			continue;
 		struct hs_err *err = take_object(search, start + i, class->klass);
 		if (err)
@@ -163,7 +181,7 @@ static struct hs_err *search_range(struct search *search, hs_addr start, hs_addr
 			                  "only its first %d MiB were searched for owned locks",
 			                  HS_MAX_HEAP_SCAN >> 20);
 		memset(buffer, 0, CHUNK + OVERLAP);
-		err = hs_target_read(target, start, buffer, len);
+		err = hs_target_scan(target, start, buffer, len);
 		if (err && hs_err_code(err) != HS_ERR_FAULT)
 			return err;
 		if (err && len > PAGE) { // one page of it cannot be read: all others may
@@ -180,7 +198,7 @@ static struct hs_err *search_range(struct search *search, hs_addr start, hs_addr
 		search->left -= len;
 		// The header of the last object may end in the next chunk.
 		if (!err) {
-			err = hs_target_read(target, start + len, buffer + len, OVERLAP);
+			err = hs_target_scan(target, start + len, buffer + len, OVERLAP);
 			hs_err_free(err); // the end of the heap
 			err = search_chunk(search, start, buffer, len);
 			if (err)

@@ -532,7 +532,7 @@ static bool is_unchanged(struct hs_jvm *jvm, const struct hs_vthread *vthread)
 	struct hs_err *err;
 	uint32_t state = 0;
 
-	if (jvm->snapshot->info.kind != HS_TARGET_LIVE)
+	if (!jvm->snapshot->info.ran_on)
 		return true;
 	err = hs_target_read_now(jvm->target, hs_vthread_state_word(jvm, vthread), &state,
 	                         sizeof(state));

@@ -37,7 +37,9 @@ struct hs_err *hs_native_open(struct hs_target *target, struct hs_snapshot *snap
 	struct hs_err *err;
 	struct hs_arena *arena = snapshot->arena;
 
-	if (options->use_libunwind && hs_target_info(target)->kind == HS_TARGET_CORE)
+	enum hs_target_kind kind = hs_target_info(target)->kind;
+
+	if (options->use_libunwind && (kind == HS_TARGET_CORE || kind == HS_TARGET_SNAPSHOT))
 		return hs_err_new(HS_ERR_USAGE, "libunwind is for live processes, not for cores");
 
 	hs_cleanup(hs_native_closep) struct hs_native *native =

@@ -765,13 +765,11 @@ static void collect_one(struct lock_collector *collector, const struct hs_lwp *l
 
 struct hs_err *hs_native_collect_locks(struct hs_native *native)
 {
-	const struct hs_target_info *info = hs_target_info(native->target);
 	struct lock_collector collector = {
 		.native = native,
 		.snapshot = native->snapshot,
 		.syscalls = {.target = native->target,
 	                     .arena = native->arena,
-	                     .live_pid = info->kind == HS_TARGET_LIVE ? info->pid : 0,
 	                     .redact = native->snapshot->redact},
 		.glibc_minor = hs_glibc_minor(native),
 	};

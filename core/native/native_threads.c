@@ -167,11 +167,9 @@ static void collect_starts(struct hs_native *native)
 
 struct hs_err *hs_native_collect_threads(struct hs_native *native)
 {
-	const struct hs_target_info *info = hs_target_info(native->target);
 	struct hs_syscalls syscalls = {
 		.target = native->target,
 		.arena = native->arena,
-		.live_pid = info->kind == HS_TARGET_LIVE ? info->pid : 0,
 		.redact = native->snapshot->redact,
 	};
 	size_t count;

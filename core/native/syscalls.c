@@ -298,15 +298,11 @@ const char *hs_syscall_describe(const struct hs_syscalls *syscalls, const struct
 
 const char *hs_syscall_fd_target(const struct hs_syscalls *syscalls, int fd)
 {
-	char path[64], target[HS_SYSCALL_PATH_MAX];
+	const char *target = hs_target_fd_link(syscalls->target, fd);
 
-	if (syscalls->live_pid <= 0 || fd < 0)
+	if (!target || (syscalls->redact && target[0] == '/'))
 		return NULL;
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)syscalls->live_pid, fd);
-	ssize_t len = readlink(path, target, sizeof(target));
-	if (len <= 0 || (syscalls->redact && target[0] == '/'))
-		return NULL;
-	return hs_arena_strndup(syscalls->arena, target, (size_t)len);
+	return hs_arena_strndup(syscalls->arena, target, strnlen(target, HS_SYSCALL_PATH_MAX));
 }
 
 /** The one descriptor of a poll() call. */

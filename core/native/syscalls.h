@@ -14,8 +14,7 @@
 struct hs_syscalls {
 	struct hs_target *target;
 	struct hs_arena *arena;
-	pid_t live_pid; /**< descriptors are looked up in its /proc; 0: not live */
-	bool redact;    /**< show no path and no socket name */
+	bool redact; /**< show no path and no socket name */
 };
 
 /** "futex", or NULL. Static. */
@@ -27,7 +26,7 @@ const char *hs_syscall_name(long nr);
  */
 const char *hs_syscall_describe(const struct hs_syscalls *syscalls, const struct hs_lwp *lwp);
 
-/** "/dev/null", "pipe:[1234]"; NULL when not live, not known or a redacted path. */
+/** "/dev/null", "pipe:[1234]"; NULL when not known (a core), or a redacted path. */
 const char *hs_syscall_fd_target(const struct hs_syscalls *syscalls, int fd);
 
 /** A wait for one descriptor. */

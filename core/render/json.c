@@ -112,9 +112,7 @@ static json_t *target(struct writer *w)
 	                    captures[info->capture] ? json_string(captures[info->capture])
 	                                            : json_null());
 	json_object_set_new(ret, "pause_ms",
-	                    info->kind == HS_TARGET_LIVE && info->pause_ms >= 0
-	                            ? json_real(info->pause_ms)
-	                            : json_null());
+	                    info->pause_ms >= 0 ? json_real(info->pause_ms) : json_null());
 	return ret;
 }
 

@@ -109,7 +109,7 @@ static void header(const struct hs_text *text)
 	if (info->kind == HS_TARGET_LIVE)
 		fputs(" · live", text->out);
 	else if (info->path)
-		fprintf(text->out, " · %s",
+		fprintf(text->out, " · %s%s", info->kind == HS_TARGET_SNAPSHOT ? "snapshot " : "",
 		        hs_words_safe(a,
 		                      hs_words_base_name(info->unpacked_from ? info->unpacked_from
 		                                                             : info->path)));
@@ -126,7 +126,7 @@ static void header(const struct hs_text *text)
 	if (info->signo)
 		fprintf(text->out, " · killed by signal %d", info->signo);
 	fprintf(text->out, " · %zu thread%s", s->threads.len, plural(s->threads.len));
-	if (info->kind == HS_TARGET_LIVE && info->pause_ms >= 0)
+	if (info->pause_ms >= 0)
 		held(text, info);
 	fputs("\n\n", text->out);
 }
@@ -283,7 +283,7 @@ static void finding(const struct hs_text *text, const struct hs_finding *f)
 		        f->known.items[i].title, f->known.items[i].url);
 	for (size_t i = 0; i < f->evidence.len; i++)
 		hs_text_wrap(text, i ? "            " : "  Evidence  ", 14, f->evidence.items[i]);
-	if (text->snapshot->info.kind == HS_TARGET_LIVE)
+	if (text->snapshot->info.ran_on)
 		fprintf(text->out, "  %s\n",
 		        f->confirmed
 		                ? "Confirmed: a second look found its threads in the same place, "
@@ -348,7 +348,9 @@ static void nothing_found(const struct hs_text *text)
 	        "stacks %s\n\n",
 	        s->threads.len, plural(s->threads.len), s->waits.len, plural(s->waits.len),
 	        s->holds.len, plural(s->holds.len),
-	        s->info.kind == HS_TARGET_LIVE ? "PID" : "CORE");
+	        s->info.kind == HS_TARGET_LIVE       ? "PID"
+	        : s->info.kind == HS_TARGET_SNAPSHOT ? "FILE"
+	                                             : "CORE");
 }
 
 static void report_view(const struct hs_text *text)

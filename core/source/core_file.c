@@ -85,6 +85,16 @@ static bool read_backing(const struct core_backing *backing, hs_addr addr, uint8
 	return true;
 }
 
+/** What cannot be read: not there, or there and not in the snapshot? */
+static struct hs_err *missing(const struct core *core, const struct core_segment *segment,
+                              hs_addr addr)
+{
+	return core->notes.snapshot.present && segment &&
+	                       hs_addr_in(addr, segment->start, segment->end)
+	               ? hs_err_not_captured()
+	               : hs_err_fault();
+}
+
 static struct hs_err *core_read(struct hs_source *source, hs_addr addr, void *buf, size_t len)
 {
 	struct core *core = (struct core *)source;
@@ -111,7 +121,7 @@ static struct hs_err *core_read(struct hs_source *source, hs_addr addr, void *bu
 
 		const struct core_backing *backing = backing_at(core, addr);
 		if (!backing)
-			return hs_err_fault();
+			return missing(core, segment, addr);
 		if (backing->end < end)
 			end = backing->end;
 		part = len < end - addr ? len : (size_t)(end - addr);
@@ -159,6 +169,7 @@ static const struct hs_source_ops core_ops = {
 	.file = core_file,
 	.open_debug = core_open_debug,
 	.is_process = core_is_process,
+	.fd_link = hs_core_fd_link,
 	.close = core_close,
 };
 
@@ -578,7 +589,7 @@ static struct hs_err *load(struct core *core, const struct hs_open_options *opti
 	                                   : NULL;
 	core->base.info.args = hs_core_args(core);
 	add_gaps(core);
-	return NULL;
+	return core->notes.snapshot.present ? hs_core_apply_snapshot(core, options) : NULL;
 }
 
 /** Unpack if need be: *fd then is the unpacked file, and its size in @p size_ret. */

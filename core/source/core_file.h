@@ -12,6 +12,7 @@
 #include <sys/user.h>
 
 #include "core/source/bundle_read.h"
+#include "core/source/snapshot_note.h"
 #include "core/source/source.h"
 
 /** One PT_LOAD. Bytes of [start, file_end) lie in the core at offset; the rest do not. */
@@ -50,10 +51,11 @@ struct core_notes {
 	bool has_files;
 	bool has_psinfo;
 	pid_t pid;
-	char fname[17], psargs[81]; /**< NUL-terminated */
-	int signo;                  /**< of NT_SIGINFO, 0 if none */
-	size_t num_bad;             /**< notes that make no sense */
-	bool capped;                /**< HS_MAX_NOTES, HS_MAX_THREADS or HS_MAX_MAPPINGS reached */
+	char fname[17], psargs[81];        /**< NUL-terminated */
+	int signo;                         /**< of NT_SIGINFO, 0 if none */
+	size_t num_bad;                    /**< notes that make no sense */
+	struct hs_snapshot_notes snapshot; /**< our own */
+	bool capped; /**< HS_MAX_NOTES, HS_MAX_THREADS or HS_MAX_MAPPINGS reached */
 };
 
 struct core {
@@ -99,5 +101,14 @@ const struct hs_mapping *hs_core_main_mapping(const struct core *core);
 
 /** Arguments from the initial stack, else from NT_PRPSINFO; NULL-terminated, or NULL. */
 const char *const *hs_core_args(struct core *core);
+
+// ---- core_snapshot.c
+
+/** Lay the notes of a snapshot over what the core says. */
+HS_MUST_CHECK struct hs_err *hs_core_apply_snapshot(struct core *core,
+                                                    const struct hs_open_options *options);
+
+/** hs_source_ops.fd_link */
+const char *hs_core_fd_link(struct hs_source *source, int fd);
 
 #endif // HS_CORE_FILE_H

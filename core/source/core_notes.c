@@ -16,6 +16,7 @@ enum {
 	WINDOW = 256 * 1024, // of the notes that is held in memory
 	MAX_AUXV = 1024,     // entries; the kernel writes some 20
 	NAME_LEN = 5,        // "CORE" and its NUL
+	OWN_NAME_LEN = sizeof(HS_SNAPSHOT_OWNER),
 };
 
 /** A reader of small pieces by ascending offset. */
@@ -226,6 +227,33 @@ static struct hs_err *load_files(struct core *core, uint64_t offset, size_t len)
 	return NULL;
 }
 
+/** A note of `hangscope snapshot`. */
+static struct hs_err *read_own_note(struct core *core, struct window *window, unsigned type,
+                                    uint64_t offset, size_t len)
+{
+	struct hs_snapshot_notes *notes = &core->notes.snapshot;
+	const uint8_t *small = type == HS_SNAPSHOT_THREAD && len <= HS_SNAPSHOT_MAX_THREAD
+	                               ? window_at(window, offset, len)
+	                               : NULL;
+
+	if (small)
+		hs_snapshot_note_read_thread(core->base.arena, (const char *)small, len, notes);
+	if (small || (type != HS_SNAPSHOT_PROCESS && type != HS_SNAPSHOT_THREAD))
+		return NULL; // other types are of a newer version
+	if (type == HS_SNAPSHOT_THREAD || len > HS_SNAPSHOT_MAX_PROCESS) {
+		notes->num_bad++;
+		return NULL;
+	}
+	hs_cleanup(hs_freep) char *text = malloc(len + 1);
+	if (!text)
+		return hs_err_oom();
+	if (hs_pread_full(core->fd, text, len, offset))
+		hs_snapshot_note_read_process(core->base.arena, text, len, notes);
+	else
+		notes->num_bad++;
+	return NULL;
+}
+
 static struct hs_err *read_note(struct core *core, struct window *window, unsigned type,
                                 uint64_t offset, size_t len)
 {
@@ -277,16 +305,18 @@ static struct hs_err *read_range(struct core *core, struct window *window, uint6
 			core->notes.num_bad++;
 			break;
 		}
-		const uint8_t *name = nhdr.n_namesz == NAME_LEN
-		                              ? window_at(window, offset + pos, NAME_LEN)
-		                              : NULL;
+		bool is_known = nhdr.n_namesz == NAME_LEN || nhdr.n_namesz == OWN_NAME_LEN;
+		const uint8_t *name =
+			is_known ? window_at(window, offset + pos, nhdr.n_namesz) : NULL;
 		pos += name_len;
-		if (name && !memcmp(name, "CORE", NAME_LEN)) {
-			struct hs_err *err =
-				read_note(core, window, nhdr.n_type, offset + pos, nhdr.n_descsz);
-			if (err)
-				return err;
-		}
+		struct hs_err *err = NULL;
+		if (name && nhdr.n_namesz == NAME_LEN && !memcmp(name, "CORE", NAME_LEN))
+			err = read_note(core, window, nhdr.n_type, offset + pos, nhdr.n_descsz);
+		else if (name && nhdr.n_namesz == OWN_NAME_LEN &&
+		         !memcmp(name, HS_SNAPSHOT_OWNER, OWN_NAME_LEN))
+			err = read_own_note(core, window, nhdr.n_type, offset + pos, nhdr.n_descsz);
+		if (err)
+			return err;
 		pos += desc_len < len - pos ? desc_len : len - pos;
 	}
 	return NULL;

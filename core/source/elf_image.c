@@ -40,7 +40,7 @@ static bool read_at(const struct hs_elf_reader *reader, uint64_t pos, void *buf,
 		return hs_pread_full(reader->fd, buf, len, pos);
 	if (__builtin_add_overflow(reader->start, pos, &addr) || hs_addr_wraps(addr, len))
 		return false;
-	struct hs_err *err = reader->source->ops->read(reader->source, addr, buf, len);
+	struct hs_err *err = hs_source_read(reader->source, addr, buf, len);
 	hs_err_free(err);
 	return !err;
 }

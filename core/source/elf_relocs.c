@@ -88,7 +88,7 @@ static void check_word(struct check *check, uint64_t vaddr, uint64_t addend)
 	if (vaddr < check->image->relro.vaddr ||
 	    vaddr - check->image->relro.vaddr >= check->image->relro.size)
 		return;
-	err = check->source->ops->read(check->source, check->bias + vaddr, &word, sizeof(word));
+	err = hs_source_read(check->source, check->bias + vaddr, &word, sizeof(word));
 	if (err)
 		hs_err_free(err); // this page was not written
 	else if (word == check->bias + addend)

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -18,11 +19,13 @@
 #include "core/base/cleanup.h"
 #include "core/base/map64.h"
 #include "core/limits.h"
+#include "core/source/elf_image.h"
 #include "core/source/live_capture.h"
 #include "core/source/syscall_regs.h"
 
 enum {
 	MAX_ARGS_TEXT = 128 << 10, /**< bytes of the command line */
+	MAX_AUXV = 256,            /**< entries; the kernel writes some 20 */
 	RESTART_BLOCK = 516,       /**< ERESTART_RESTARTBLOCK, linux/errno.h */
 	SETTLE_STEP = 2000000,     /**< ns */
 	SETTLE_STEPS = 25,
@@ -80,6 +83,16 @@ static struct hs_err *live_lwp_switches(struct hs_source *source, pid_t host_tid
 	return NULL;
 }
 
+static const char *live_fd_link(struct hs_source *source, int fd)
+{
+	const struct hs_live *live = (const struct hs_live *)source;
+	char name[32], link[HS_MAX_PATH];
+
+	snprintf(name, sizeof(name), "fd/%d", fd);
+	ssize_t len = fd < 0 ? -1 : readlinkat(live->proc_fd, name, link, sizeof(link));
+	return len > 0 ? hs_arena_strndup(source->arena, link, (size_t)len) : NULL;
+}
+
 static void live_close(struct hs_source *source)
 {
 	struct hs_live *live = (struct hs_live *)source;
@@ -108,6 +121,7 @@ static const struct hs_source_ops live_ops = {
 	.lwp_unmoved = live_lwp_unmoved,
 	.lwp_switches = live_lwp_switches,
 	.held_ms = live_held_ms,
+	.fd_link = live_fd_link,
 	.close = live_close,
 };
 
@@ -144,6 +158,7 @@ static void read_info(struct hs_live *live)
 	ssize_t len = readlinkat(live->proc_fd, "exe", exe, sizeof(exe));
 
 	info->kind = HS_TARGET_LIVE;
+	info->ran_on = true;
 	info->pid = live->pid;
 	if (len > 0) {
 		size_t tail = strlen(deleted);
@@ -213,7 +228,7 @@ static struct hs_err *code_before(struct hs_live *live, struct hs_map64 *seen, h
 			size_t len = lengths[i];
 			struct hs_err *err =
 				pc < len ? hs_err_fault()
-					 : hs_live_read(&live->base, pc - len, code->bytes, len);
+					 : hs_source_read(&live->base, pc - len, code->bytes, len);
 
 			if (!err)
 				code->len = len;
@@ -325,18 +340,87 @@ static void note_gaps(struct hs_live *live)
 		              "there are more than the %zu that were captured", live->tasks.num);
 }
 
+static int compare_tasks(const void *a, const void *b)
+{
+	const struct hs_live_task *const *x = a, *const *y = b;
+
+	return ((*x)->lwp.tid > (*y)->lwp.tid) - ((*x)->lwp.tid < (*y)->lwp.tid);
+}
+
+/** For a snapshot: the registers that hs_lwp has no place for. The order is that of the lwps. */
+static struct hs_err *keep_raw_regs(struct hs_live *live)
+{
+	struct hs_live_tasks *tasks = &live->tasks;
+	const struct hs_live_task **order =
+		hs_arena_calloc(live->base.arena, tasks->num, sizeof(*order));
+	const struct user_regs_struct **regs =
+		hs_arena_calloc(live->base.arena, tasks->num, sizeof(*regs));
+	size_t num = 0;
+
+	if (!order || !regs)
+		return hs_err_oom();
+	for (size_t i = 0; i < tasks->num; i++) {
+		if (tasks->items[i].fate != HS_LIVE_GONE)
+			order[num++] = &tasks->items[i];
+	}
+	qsort(order, num, sizeof(*order), compare_tasks);
+	for (size_t i = 0; i < num; i++)
+		regs[i] = order[i]->lwp.has_regs ? &order[i]->regs : NULL;
+	live->base.raw_regs = regs;
+	return NULL;
+}
+
+static struct hs_err *keep_auxv(struct hs_live *live)
+{
+	uint64_t pairs[MAX_AUXV][2];
+	ssize_t len = hs_live_read_text(live->proc_fd, "auxv", (char *)pairs, sizeof(pairs));
+
+	for (size_t i = 0; len > 0 && i < (size_t)len / sizeof(pairs[0]) && pairs[i][0]; i++) {
+		for (size_t j = 0; j < 2; j++) {
+			uint64_t *slot = hs_vec_push(live->base.arena, &live->base.auxv);
+
+			if (!slot)
+				return hs_err_oom();
+			*slot = pairs[i][j];
+		}
+	}
+	return NULL;
+}
+
+/** Keep what was copied during the pause, and what only a snapshot needs. */
+static struct hs_err *record_capture(struct hs_live *live)
+{
+	struct hs_err *err = hs_source_refresh(&live->base);
+	uint8_t byte;
+
+	for (size_t i = 0; i < live->num_ranges && !err; i++) {
+		const struct hs_live_range *range = &live->ranges[i];
+
+		for (hs_addr at = range->start; !err && at < range->start + range->len;
+		     at = (at & ~(hs_addr)(HS_PAGE - 1)) + HS_PAGE) {
+			err = hs_source_read(&live->base, at, &byte, sizeof(byte));
+			if (hs_err_catch(&err, HS_ERR_FAULT))
+				break;
+		}
+	}
+	return err ? err : keep_auxv(live);
+}
+
 static struct hs_err *finish(struct hs_live *live)
 {
 	hs_cleanup(hs_map64_deinit) struct hs_map64 seen = {0};
 	struct hs_live_tasks *tasks = &live->tasks;
 	struct hs_lwp *lwps = hs_arena_calloc(live->base.arena, tasks->num, sizeof(*lwps));
 	size_t num = 0;
+	struct hs_err *err = NULL;
 
 	if (!lwps)
 		return hs_err_oom();
+	if (live->base.record)
+		err = record_capture(live);
+	if (err)
+		return err;
 	for (size_t i = 0; i < tasks->num; i++) {
-		struct hs_err *err;
-
 		if (tasks->items[i].fate == HS_LIVE_GONE)
 			continue;
 		err = decode_task(live, &seen, &tasks->items[i]);
@@ -350,7 +434,7 @@ static struct hs_err *finish(struct hs_live *live)
 	live->base.lwps = lwps;
 	live->base.num_lwps = num;
 	note_gaps(live);
-	return NULL;
+	return live->base.record ? keep_raw_regs(live) : NULL;
 }
 
 static void report_progress(const struct hs_open_options *options, const char *what)
@@ -380,7 +464,9 @@ static struct hs_err *open_once(pid_t pid, const struct hs_open_options *options
 	if (!source->arena)
 		return hs_err_oom();
 	live->exact_cpu = options->exact_cpu;
-	err = hs_live_identify(live, pid, !options->no_stop);
+	err = options->record ? hs_source_record(source) : NULL;
+	if (!err)
+		err = hs_live_identify(live, pid, !options->no_stop);
 	if (!err) {
 		report_progress(options, "reading mappings and files");
 		err = prepare(live, options);

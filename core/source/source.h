@@ -9,7 +9,15 @@
 
 #include "core/target.h"
 
+struct hs_page_store;
 struct hs_source;
+struct user_regs_struct;
+
+/** What a descriptor of the target was open for: a path, "socket:[1234]" and so on, raw. */
+struct hs_fd_link {
+	int fd;
+	const char *target;
+};
 
 struct hs_source_ops {
 	const char *name;
@@ -33,6 +41,8 @@ struct hs_source_ops {
 	int (*open_debug)(const struct hs_source *source, const struct hs_module *module);
 	/** Is @p auxv, of a live process, that of this program? NULL: no. */
 	bool (*is_process)(const struct hs_source *source, const void *auxv, size_t len);
+	/** What @p fd is open for, into the arena; NULL: not known. The function may be NULL. */
+	const char *(*fd_link)(struct hs_source *source, int fd);
 	/** Resume what open stopped, free everything and @p source itself. */
 	void (*close)(struct hs_source *source);
 };
@@ -47,9 +57,28 @@ struct hs_source {
 	struct hs_module_map modules;
 	bool owns_module_fds; /**< set by hs_modules_build(): closed by hs_source_destroy() */
 	HS_VEC(struct hs_target_gap) gaps;
-	bool cacheable; /**< pages may be cached by target.c (false: the source serves memory
-	                   itself) */
+	/** NULL, or keep each page that is read, for a snapshot: and what it is of besides. */
+	struct hs_page_store *record;
+	HS_VEC(struct hs_fd_link) fd_links; /**< those asked for while recording */
+	/** Of each of lwps, as the kernel gave them; NULL where there are none. While recording. */
+	const struct user_regs_struct *const *raw_regs;
+	HS_VEC(uint64_t) auxv; /**< pairs without AT_NULL; while recording */
+	bool cacheable;        /**< pages may be cached by target.c (false: the source serves memory
+	                          itself) */
 };
+
+/** What a target reads from. For what is part of the capture, not for collectors. */
+struct hs_source *hs_target_source(struct hs_target *target);
+
+/** ops->read(), kept in source->record where there is one: what every reader calls. */
+HS_MUST_CHECK struct hs_err *hs_source_read(struct hs_source *source, hs_addr addr, void *buf,
+                                            size_t len);
+
+/** Begin to keep the pages that are read. */
+HS_MUST_CHECK struct hs_err *hs_source_record(struct hs_source *source);
+
+/** Read the pages kept so far again: they were read before the pause. */
+HS_MUST_CHECK struct hs_err *hs_source_refresh(struct hs_source *source);
 
 /** Record a gap of the capture; strings are formatted into the arena. */
 HS_PRINTF(4, 5)

@@ -14,6 +14,7 @@ PURE = RECORDS | {"core/wait_graph.h", "core/report.h", "core/words.h"}
 ALLOWED = {
     "core/base": set(),
     "core/source": BASE | {"core/target.h", "core/module_map.h", "core/regs.h"},
+    "core/capture": BASE | {"core/target.h", "core/module_map.h", "core/regs.h", "core/source"},
     "core/native": RECORDS | {"core/stepper.h"},
     "core/jvm": RECORDS | {"core/stepper.h"},
     "core/capture": BASE | {"core/target.h", "core/module_map.h", "core/source", "core/native/native.h"},
