@@ -450,7 +450,7 @@ static void test_truncated(void **state)
 	size_t len;
 	hs_cleanup(hs_freep) uint8_t *bytes = read_all(bundle, &len);
 
-	for (size_t i = 0; i < len; i += len / 100 + 1) {
+	for (size_t i = 0; i < len; i += len / 40 + 1) {
 		assert_int_equal(truncate(bundle, (off_t)(len - i)), 0);
 		assert_int_equal(opens(bundle), i == 0);
 	}
@@ -467,7 +467,7 @@ static void test_flipped(void **state)
 	hs_cleanup(hs_closep) int fd = open(path, O_WRONLY | O_CLOEXEC);
 
 	assert_true(opens(path));
-	for (size_t i = 0; i < 3 * PAGE; i += i < 512 ? 3 : 13) {
+	for (size_t i = 0; i < 2 * PAGE; i += i < 512 ? 5 : 41) {
 		const uint8_t flipped = bytes[i] ^ (uint8_t)(1 << (i * 5 + i / 7) % 8);
 
 		assert_int_equal(pwrite(fd, &flipped, 1, (off_t)i), 1);
