@@ -106,11 +106,12 @@ int hs_target_file(const struct hs_target *target)
 	return source->ops->file ? source->ops->file(source) : -1;
 }
 
-int hs_target_open_debug(const struct hs_target *target, const struct hs_module *module)
+int hs_target_open_debug(const struct hs_target *target, const struct hs_module *module,
+                         const char **path_ret)
 {
 	const struct hs_source *source = target->source;
 
-	return source->ops->open_debug ? source->ops->open_debug(source, module) : -1;
+	return source->ops->open_debug ? source->ops->open_debug(source, module, path_ret) : -1;
 }
 
 bool hs_target_is_process(const struct hs_target *target, const void *auxv, size_t len)

@@ -239,9 +239,11 @@ int hs_target_file(const struct hs_target *target);
 
 /**
  * The separate debug file of @p module that came in a bundle; its build id is to be checked.
+ * @param[out] path_ret Where it lay when it was packed; borrowed until close.
  * @return A new descriptor, or -1.
  */
-int hs_target_open_debug(const struct hs_target *target, const struct hs_module *module);
+int hs_target_open_debug(const struct hs_target *target, const struct hs_module *module,
+                         const char **path_ret);
 
 /** Is this the auxiliary vector (/proc/PID/auxv) of the very process that the core is of? */
 bool hs_target_is_process(const struct hs_target *target, const void *auxv, size_t len);

@@ -41,16 +41,21 @@ static void print_summary(const struct cli_options *options, const struct hs_bun
 {
 	bool is_file = strcmp(options->output, "-") != 0;
 
-	fprintf(stderr, "hangscope: packed the core (%s), %zu files", //
-	        bytes_words(arena, result->core_bytes), result->num_files);
+	fprintf(stderr, "hangscope: packed the core (%s), %zu file%s",
+	        bytes_words(arena, result->core_bytes), result->num_files,
+	        result->num_files == 1 ? "" : "s");
 	if (result->num_debug)
-		fprintf(stderr, " and %zu debug files", result->num_debug);
+		fprintf(stderr, " and %zu debug file%s", result->num_debug,
+		        result->num_debug == 1 ? "" : "s");
 	fprintf(stderr, " (%s)%s into %s", bytes_words(arena, result->file_bytes),
 	        result->has_proc ? ", texts of /proc" : "",
 	        bytes_words(arena, result->packed_bytes));
 	if (result->num_missing)
-		fprintf(stderr, "; %zu files are missing", result->num_missing);
-	fprintf(stderr, "\nIt holds the memory of the process. To read it anywhere: hangscope %s\n",
+		fprintf(stderr, "; %zu file%s missing", result->num_missing,
+		        result->num_missing == 1 ? " is" : "s are");
+	fprintf(stderr,
+	        "\nhangscope: it holds the memory of the process; to read it anywhere: hangscope "
+	        "%s\n",
 	        is_file ? hs_words_safe(arena, options->output) : "FILE");
 }
 

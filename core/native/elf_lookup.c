@@ -187,13 +187,13 @@ static int debug_file_by_link(const char *dir, const struct hs_module *module, c
 static int debug_file_find(const struct hs_target *target, const struct hs_module *module,
                            const char *debug_dir, const char *link, char path[static PATH_MAX])
 {
-	const char *dir = debug_dir ?: DEFAULT_DEBUG_DIR;
+	const char *dir = debug_dir ?: DEFAULT_DEBUG_DIR, *packed = "";
 
 	if (!module->build_id_len)
 		return -1;
-	int fd = debug_file_check(hs_target_open_debug(target, module), module);
+	int fd = debug_file_check(hs_target_open_debug(target, module, &packed), module);
 	if (fd >= 0) {
-		snprintf(path, PATH_MAX, "%s.debug", module->path);
+		snprintf(path, PATH_MAX, "%s", packed);
 		return fd;
 	}
 	fd = debug_file_by_id(dir, module, path, PATH_MAX);

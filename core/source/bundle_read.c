@@ -335,13 +335,16 @@ int hs_bundle_open_file(const struct hs_bundle *bundle, const uint8_t *id, size_
 	return -1;
 }
 
-int hs_bundle_open_debug(const struct hs_bundle *bundle, const uint8_t *id, size_t id_len)
+int hs_bundle_open_debug(const struct hs_bundle *bundle, const uint8_t *id, size_t id_len,
+                         const char **path_ret)
 {
 	for (size_t i = 0; bundle && id_len && i < bundle->num; i++) {
 		const struct packed *file = &bundle->files[i];
 
-		if (file->kind == KIND_DEBUG && file->fd >= 0 && same_id(file, id, id_len))
-			return fcntl(file->fd, F_DUPFD_CLOEXEC, 0);
+		if (file->kind != KIND_DEBUG || file->fd < 0 || !same_id(file, id, id_len))
+			continue;
+		*path_ret = file->path;
+		return fcntl(file->fd, F_DUPFD_CLOEXEC, 0);
 	}
 	return -1;
 }

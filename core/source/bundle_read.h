@@ -35,7 +35,8 @@ int hs_bundle_open_file(const struct hs_bundle *bundle, const uint8_t *id, size_
                         const char *path, size_t path_len);
 
 /** Open the separate debug file of a build id. @return A new descriptor, or -1. */
-int hs_bundle_open_debug(const struct hs_bundle *bundle, const uint8_t *id, size_t id_len);
+int hs_bundle_open_debug(const struct hs_bundle *bundle, const uint8_t *id, size_t id_len,
+                         const char **path_ret);
 
 /** Close all but the debug files: the modules have theirs. */
 void hs_bundle_drop_files(struct hs_bundle *bundle);

@@ -146,11 +146,12 @@ static int core_file(const struct hs_source *source)
 	return ((const struct core *)source)->fd;
 }
 
-static int core_open_debug(const struct hs_source *source, const struct hs_module *module)
+static int core_open_debug(const struct hs_source *source, const struct hs_module *module,
+                           const char **path_ret)
 {
 	const struct core *core = (const struct core *)source;
 
-	return hs_bundle_open_debug(core->bundle, module->build_id, module->build_id_len);
+	return hs_bundle_open_debug(core->bundle, module->build_id, module->build_id_len, path_ret);
 }
 
 /** The vector holds addresses that the kernel draws for each program that it starts. */

@@ -38,7 +38,8 @@ struct hs_source_ops {
 	/** Of the core, for reading it at offsets; -1 or NULL: there is none. */
 	int (*file)(const struct hs_source *source);
 	/** A new descriptor of a debug file that came with the core; -1 or NULL: none came. */
-	int (*open_debug)(const struct hs_source *source, const struct hs_module *module);
+	int (*open_debug)(const struct hs_source *source, const struct hs_module *module,
+	                  const char **path_ret);
 	/** Is @p auxv, of a live process, that of this program? NULL: no. */
 	bool (*is_process)(const struct hs_source *source, const void *auxv, size_t len);
 	/** What @p fd is open for, into the arena; NULL: not known. The function may be NULL. */
