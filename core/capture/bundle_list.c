@@ -36,14 +36,14 @@ static bool same_file(const struct hs_bundle_item *item, const struct hs_module 
 	       own.st_ino == st->st_ino;
 }
 
-static const struct hs_bundle_item *find_file(const struct hs_bundle_list *list,
-                                              const struct hs_module *module, const struct stat *st)
+static bool is_listed(const struct hs_bundle_list *list, const char *kind,
+                      const struct hs_module *module, const struct stat *st)
 {
 	hs_vec_each (item, &list->files) {
-		if (item->name && !strcmp(item->kind, "module") && same_file(item, module, st))
-			return item;
+		if (item->name && !strcmp(item->kind, kind) && same_file(item, module, st))
+			return true;
 	}
-	return NULL;
+	return false;
 }
 
 /** files/BUILD-ID/NAME; a label, so what is not plain becomes '_'. */
@@ -74,7 +74,7 @@ static struct hs_err *add_debug(struct hs_bundle_list *list, struct hs_target *t
 	hs_cleanup(hs_closep) int fd = hs_native_open_debug_file(target, module, debug_dir, path);
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st))
+	if (fd < 0 || fstat(fd, &st) || is_listed(list, "debug", module, &st))
 		return NULL;
 	struct hs_bundle_item *item = hs_vec_push(list->arena, &list->files);
 	if (!item)
@@ -100,11 +100,11 @@ static struct hs_err *add_module(struct hs_bundle_list *list, struct hs_target *
 	struct stat st = {0};
 
 	if (module->state == HS_MODULE_MEMORY)
-		return NULL;
+		return add_debug(list, target, module, debug_dir);
 	if (has_file && fstat(module->fd, &st))
 		return hs_err_os(errno, "cannot look at %s", module->path);
 	// The same library at another address, or by another name.
-	if (has_file && find_file(list, module, &st))
+	if (has_file && is_listed(list, "module", module, &st))
 		return NULL;
 	struct hs_bundle_item *item = hs_vec_push(list->arena, &list->files);
 	if (!item)
@@ -119,8 +119,9 @@ static struct hs_err *add_module(struct hs_bundle_list *list, struct hs_target *
 		.module = module,
 		.fd = -1,
 	};
+	// Also one whose file is lost has a debug file that may be found.
 	if (!has_file)
-		return NULL;
+		return add_debug(list, target, module, debug_dir);
 	item->name = entry_name(list, module, "");
 	item->fd = module->fd;
 	item->size = (uint64_t)st.st_size;

@@ -158,13 +158,23 @@ static struct found *image_of(struct finder *finder, hs_addr dynamic)
 	return NULL;
 }
 
+/** The file of that name: the one that came with the core, else the one below the root. */
+static int open_by_name(const struct finder *finder, const char *path)
+{
+	const struct hs_bundle *bundle = finder->core->bundle;
+	int fd = bundle ? hs_bundle_open_file(bundle, NULL, 0, path, strlen(path)) : -1;
+
+	if (fd < 0 && *path == '/')
+		hs_err_free(hs_root_file_open(finder->root_fd, path, &fd));
+	return fd;
+}
+
 /** An image without headers in the core, by its file: that has PT_DYNAMIC where memory has it. */
 static void add_by_file(struct finder *finder, const struct link_map *entry, const char *path)
 {
-	hs_cleanup(hs_closep) int fd = -1;
+	hs_cleanup(hs_closep) int fd = open_by_name(finder, path);
 	struct found found = {.bias = entry->l_addr, .path = path};
 
-	hs_err_free(hs_root_file_open(finder->root_fd, path, &fd));
 	const struct hs_elf_reader reader = {.fd = fd};
 	if (fd < 0 || hs_elf_image_read(&reader, &found.image) != HS_ELF_IMAGE ||
 	    found.bias + found.image.dynamic.vaddr != (hs_addr)(uintptr_t)entry->l_ld)
@@ -238,8 +248,8 @@ static void add_program_by_file(struct finder *finder)
 		return;
 	if (finder->exe)
 		fd = open(finder->exe, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	else if (*found.path == '/')
-		hs_err_free(hs_root_file_open(finder->root_fd, found.path, &fd));
+	else
+		fd = open_by_name(finder, found.path);
 	const struct hs_elf_reader reader = {.fd = fd};
 	if (fd < 0 || hs_elf_image_read(&reader, &found.image) != HS_ELF_IMAGE)
 		return;

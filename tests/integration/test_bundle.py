@@ -135,6 +135,8 @@ class Native(Base):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
+        if not harness.HANGSCOPE.exists():
+            raise harness.Unavailable(f"no hangscope at {harness.HANGSCOPE}: build it, or set HANGSCOPE")
         cls.program = cls.tmp / "program"
         if not (harness.SAMPLES_OUT / "pthread-cycle/main").exists():
             harness.build_samples("pthread-cycle")
