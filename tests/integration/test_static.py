@@ -37,6 +37,11 @@ class Static(harness.TestCase):
             shutil.copy(file, directory)
         return directory
 
+    def need_no_yama(self):
+        yama = pathlib.Path("/proc/sys/kernel/yama/ptrace_scope")
+        if yama.exists() and yama.read_text().strip() != "0":
+            self.skipTest("Yama lets no user look at processes that are not children")
+
     def compile(self, directory, *options, compiler="cc", source=CYCLE):
         command = [compiler, "-g", "-O0", "-o", directory / "target", source, *options]
         subprocess.run(command, stdin=subprocess.DEVNULL, check=True, timeout=harness.RUN_TIMEOUT)
@@ -163,9 +168,7 @@ class Roots(Static):
 
     def test_own_user(self):
         """Neither root nor any capability: the user that the target runs as (runAsNonRoot)."""
-        yama = pathlib.Path("/proc/sys/kernel/yama/ptrace_scope")
-        if yama.exists() and yama.read_text().strip() != "0":
-            self.skipTest("Yama lets no user look at processes that are not children")
+        self.need_no_yama()
         content = self.content()
         self.compile(content, "-pthread", "-static")
         with roots.Container(self.bare_root(), content, ["/tmp/target"], uid=roots.NOBODY) as target:
@@ -196,17 +199,41 @@ class Roots(Static):
 class DebugContainer(Static):
     """An ephemeral container: a root directory of its own, the PID namespace of the target."""
 
-    def test_other_root(self):
+    def setUp(self):
+        super().setUp()
+        self.root = roots.need("musl")
+        self.tool = self.content()
+
+    def start(self, uid=0):
         content = self.content()
         self.compile(content, "-pthread", *roots.link_options(roots.need("bullseye")))
-        tool = self.content()
-        with roots.Container(roots.need("trixie"), content, ["/tmp/target"]) as target:
-            report = self.check_cycle(target.debug(roots.need("musl"), tool, "/tmp/hangscope", "1", "--json"), "debug")
+        return roots.Container(roots.need("trixie"), content, ["/tmp/target"], uid=uid)
+
+    def test_other_root(self):
+        """--profile=general: the capabilities of a container, and SYS_PTRACE."""
+        with self.start(uid=roots.NOBODY) as target:
+            report = self.check_cycle(target.debug(self.root, self.tool, "/tmp/hangscope", "1", "--json"), "debug")
             # The target's libc, which the debug container does not have.
             self.assertTrue([m for m in report.data["modules"] if "libc.so.6" in m["path"] and m["state"] == "ok"])
             self.assertEqual(report.data["target"]["pid"], 1)
-            without = target.debug(roots.need("musl"), tool, "/tmp/hangscope", "1", uid=roots.NOBODY)
+            without = target.debug(self.root, self.tool, "/tmp/hangscope", "1", capabilities=roots.DEFAULT)
             self.assertEqual(without.returncode, harness.EX_NOPERM, without.stderr)
+
+    def test_same_user(self):
+        """same-user.json: no capability, the user of the target."""
+        self.need_no_yama()
+        with self.start(uid=roots.NOBODY) as target:
+            self.check_cycle(target.debug(self.root, self.tool, "/tmp/hangscope", "1", "--json", uid=roots.NOBODY), "same user")
+            other = target.debug(self.root, self.tool, "/tmp/hangscope", "1", uid=roots.NOBODY - 1)
+            self.assertEqual(other.returncode, harness.EX_NOPERM, other.stderr)
+
+    def test_copied_in(self):
+        """The program through the standard input of a shell in the target's container."""
+        with self.start() as target:
+            script = "cat > /tmp/hangscope && chmod +x /tmp/hangscope"
+            copied = target.execute("/bin/sh", "-c", script, stdin=STATIC.read_bytes())
+            self.assertEqual(copied.returncode, 0, copied.stderr)
+            self.check_cycle(target.execute("/tmp/hangscope", "1", "--json"), "copied in")
 
 
 if __name__ == "__main__":
