@@ -49,8 +49,10 @@ enum {
 
 /** One kernel thread of the target. */
 struct hs_lwp {
-	pid_t tid;              /**< as the target's own pid namespace numbers it */
-	pid_t host_tid;         /**< as our namespace numbers it; 0 when not known (core) */
+	pid_t tid; /**< as the target's own pid namespace numbers it */
+	/** As our namespace numbers it; in a core, as that of who wrote it does: 0 when that is
+	 * the target's own. */
+	pid_t host_tid;
 	bool has_regs;          /**< false: see why_no_regs */
 	struct hs_regs regs;    /**< at the pause, or when the core was written */
 	hs_addr thread_pointer; /**< fs base; 0 when not known */

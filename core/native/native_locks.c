@@ -215,6 +215,22 @@ static void describe_mutex(const struct lock_wait *wait, uint32_t resource,
 		                   mutex->count);
 }
 
+/** Who holds it cannot be told: live, a thread that began or ended just now; in a core, a gap. */
+static void note_stranger(const struct lock_wait *wait, uint32_t resource, pid_t owner)
+{
+	struct hs_snapshot *snapshot = wait->collector->snapshot;
+
+	if (hs_target_info(wait->collector->native->target)->kind == HS_TARGET_LIVE)
+		return;
+	snapshot->blind = true;
+	hs_snapshot_gapf(snapshot,
+	                 hs_snapshot_resource(snapshot, resource)->label ?: "pthread mutex",
+	                 "which thread holds it",
+	                 "its owner %d is no thread of this core: it has ended, is of another "
+	                 "process, or is numbered in another pid namespace",
+	                 owner);
+}
+
 /** @p certainty is that of the wait: READ when a function name says that it is a mutex. */
 static void add_mutex(const struct lock_wait *wait, const struct hs_sync_mutex *mutex,
                       enum hs_certainty certainty)
@@ -230,6 +246,8 @@ static void add_mutex(const struct lock_wait *wait, const struct hs_sync_mutex *
 		return;
 	if (is_new)
 		describe_mutex(wait, resource, mutex);
+	if (is_new && owner && thread_by_tid(wait, owner) == HS_NONE)
+		note_stranger(wait, resource, owner);
 	hs_snapshot_resource(wait->collector->snapshot, resource)->owner_tid = owner;
 	add_wait(wait, resource, certainty, false);
 	add_hold(wait, resource, runner_of(wait, thread_by_tid(wait, owner)), certainty, word,

@@ -215,33 +215,68 @@ static struct hs_err *open_regular(const char *path, int *fd_ret, struct stat *s
 	return NULL;
 }
 
+/** The path with newlines in place of "\\012": gcore copies it from maps as the kernel shows it. */
+static char *unescape(struct hs_arena *arena, const char *path)
+{
+	char *ret = hs_arena_strdup(arena, path);
+
+	for (char *at = ret; at && (at = strstr(at, "\\012")); at++) {
+		*at = '\n';
+		memmove(at + 1, at + 4, strlen(at + 4) + 1);
+	}
+	return ret;
+}
+
+/** Open the first @p len bytes of the mapping's path below the root. */
+static struct hs_err *open_below(struct file_opener *opener, const struct hs_mapping *mapping,
+                                 size_t len, int *fd_ret, const char **open_path_ret)
+{
+	char *path = hs_arena_strndup(opener->arena, mapping->path, len);
+	struct hs_err *err;
+
+	if (!path)
+		return hs_err_oom();
+	err = hs_root_file_open(opener->root_fd, path, fd_ret);
+	if (err && hs_err_code(err) == HS_ERR_ABSENT && strstr(path, "\\012")) {
+		hs_err_free(err);
+		path = unescape(opener->arena, path);
+		err = path ? hs_root_file_open(opener->root_fd, path, fd_ret) : hs_err_oom();
+	}
+	if (err)
+		return err;
+	*open_path_ret = hs_arena_printf(opener->arena, "%s%s", opener->root, path);
+	if (*open_path_ret)
+		return NULL;
+	close(*fd_ret);
+	*fd_ret = -1;
+	return hs_err_oom();
+}
+
 static struct hs_err *open_mapped(void *arg, const struct hs_mapping *mapping, int *fd_ret,
                                   const char **open_path_ret)
 {
 	static const char deleted[] = " (deleted)";
 	struct file_opener *opener = arg;
 	size_t len = strlen(mapping->path), suffix = sizeof(deleted) - 1;
+	bool is_deleted = len > suffix && !strcmp(mapping->path + len - suffix, deleted);
+	size_t short_len = is_deleted ? len - suffix : len;
 	struct stat st;
 
 	if (opener->exe && opener->main && !strcmp(opener->main->path, mapping->path)) {
 		*open_path_ret = opener->exe;
 		return open_regular(opener->exe, fd_ret, &st);
 	}
-	// What lies there now may still be the same build.
-	if (len > suffix && !strcmp(mapping->path + len - suffix, deleted))
-		len -= suffix;
-	*fd_ret = open_packed(opener, mapping, len);
+	*fd_ret = open_packed(opener, mapping, short_len);
 	if (*fd_ret >= 0) {
 		*open_path_ret = opener->core->path;
 		return NULL;
 	}
-	const char *path = hs_arena_strndup(opener->arena, mapping->path, len);
-	const char *open_path =
-		hs_arena_printf(opener->arena, "%s%.*s", opener->root, (int)len, mapping->path);
-	if (!path || !open_path)
-		return hs_err_oom();
-	*open_path_ret = open_path;
-	return hs_root_file_open(opener->root_fd, path, fd_ret);
+	struct hs_err *err = open_below(opener, mapping, len, fd_ret, open_path_ret);
+	if (!err || hs_err_code(err) != HS_ERR_ABSENT || !is_deleted)
+		return err;
+	// What lies where a deleted file was may still be the same build.
+	hs_err_free(err);
+	return open_below(opener, mapping, short_len, fd_ret, open_path_ret);
 }
 
 static struct hs_err *open_root(const struct hs_open_options *options, int *fd_ret)
@@ -481,6 +516,12 @@ static struct hs_err *build_lwps(struct core *core)
 		lwps[core->base.num_lwps++] = thread->lwp;
 	}
 	core->base.lwps = lwps;
+	// A snapshot has both numbers in notes of its own.
+	struct hs_err *err = core->notes.snapshot.present
+	                             ? NULL
+	                             : hs_core_own_tids(core, lwps, core->base.num_lwps);
+	if (err)
+		return err;
 	if (by_kernel && !core->base.info.signo && notes->signo > 0)
 		core->base.info.signo = notes->signo;
 	return NULL;

@@ -111,4 +111,10 @@ HS_MUST_CHECK struct hs_err *hs_core_apply_snapshot(struct core *core,
 /** hs_source_ops.fd_link */
 const char *hs_core_fd_link(struct hs_source *source, int fd);
 
+/**
+ * core_tids.c: where the threads' own control blocks say that they are numbered in another pid
+ * namespace than the notes have them, make that the tid, and the notes' the host_tid; sorts anew.
+ */
+HS_MUST_CHECK struct hs_err *hs_core_own_tids(struct core *core, struct hs_lwp *lwps, size_t num);
+
 #endif // HS_CORE_FILE_H

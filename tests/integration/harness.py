@@ -363,9 +363,10 @@ class Result:
         return f"{' '.join(self.command)}\nstatus {self.status}\n--- stdout\n{self.out[:8000]}\n--- stderr\n{self.err[:8000]}"
 
 
-def hangscope(*args, env=None, timeout=RUN_TIMEOUT, prefix=(), text=True):
-    """Run the binary under test. A signal or a sanitizer report is an error of its own, whatever was asked."""
-    command = [*map(str, prefix), str(HANGSCOPE), *map(str, args)]
+def hangscope(*args, env=None, timeout=RUN_TIMEOUT, prefix=(), text=True, binary=None):
+    """Run the binary under test. A signal or a sanitizer report is an error of its own, whatever was asked.
+    `binary`: where it lies as seen after `prefix`."""
+    command = [*map(str, prefix), str(binary or HANGSCOPE), *map(str, args)]
     full = {**os.environ, **(env or {})}
     # A sanitizer report must not look like "1 = findings".
     full.setdefault("ASAN_OPTIONS", "exitcode=99:abort_on_error=0:detect_leaks=1")

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * @file
+ * Numbers of threads in a core of a container. gdb's gcore, run on the host, writes the host's; the
+ * program itself, in a pid namespace of its own, knows and keeps others: in the owner words of its
+ * mutexes, in HotSpot's thread structures. Its C library keeps each thread's own in the thread's
+ * control block. The kernel writes the program's own numbers (fill_prstatus(): task_pid_vnr()).
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/cleanup.h"
+#include "core/source/core_file.h"
+
+enum {
+	MAX_TID = 1 << 22, // PID_MAX_LIMIT, linux/threads.h
+	/** glibc, nptl/descr.h since 2.4: struct pthread has a header of 704 bytes, a list, the
+	 * tid. */
+	GLIBC_TID = 720,
+	GLIBC_SELF = 16, // tcbhead_t: tcb, dtv, self
+	/** musl, src/internal/pthread_impl.h since 1.1.20: self, dtv, prev, next, sysinfo, canary.
+	 */
+	MUSL_TID = 48,
+};
+
+static bool read_memory(struct core *core, hs_addr addr, void *buf, size_t len)
+{
+	struct hs_err *err = hs_addr_wraps(addr, len)
+	                             ? hs_err_fault()
+	                             : core->base.ops->read(&core->base, addr, buf, len);
+
+	hs_err_free(err);
+	return !err;
+}
+
+/** What the thread's control block says it is called; 0 when that cannot be told. */
+static pid_t own_tid(struct core *core, const struct hs_lwp *lwp)
+{
+	hs_addr block = lwp->thread_pointer;
+	uint64_t first, self;
+	int32_t tid;
+
+	// x86-64 psABI, TLS: the first word of the block is its own address.
+	if (!block || !read_memory(core, block, &first, sizeof(first)) || first != block ||
+	    !read_memory(core, block + GLIBC_SELF, &self, sizeof(self)) ||
+	    !read_memory(core, block + (self == block ? GLIBC_TID : MUSL_TID), &tid, sizeof(tid)))
+		return 0;
+	return tid > 0 && tid <= MAX_TID ? tid : 0;
+}
+
+static int compare_tids(const void *a, const void *b)
+{
+	const struct hs_lwp *x = a, *y = b;
+
+	return (x->tid > y->tid) - (x->tid < y->tid);
+}
+
+static bool has_twins(const struct hs_lwp *lwps, size_t num)
+{
+	for (size_t i = 1; i < num; i++) {
+		if (lwps[i].tid == lwps[i - 1].tid)
+			return true;
+	}
+	return false;
+}
+
+struct hs_err *hs_core_own_tids(struct core *core, struct hs_lwp *lwps, size_t num)
+{
+	hs_cleanup(hs_freep) struct hs_lwp *own = calloc(num ? num : 1, sizeof(*own));
+	size_t differ = 0, same = 0;
+
+	if (!own)
+		return hs_err_oom();
+	for (size_t i = 0; i < num; i++) {
+		pid_t tid = own_tid(core, &lwps[i]);
+
+		own[i] = lwps[i];
+		if (!tid)
+			continue;
+		differ += tid != lwps[i].tid;
+		same += tid == lwps[i].tid;
+		own[i].tid = tid;
+		own[i].host_tid = lwps[i].tid;
+	}
+	// Numbers of one namespace differ for all threads, or for none; memory may hold anything.
+	if (!differ || same)
+		return NULL;
+	qsort(own, num, sizeof(*own), compare_tids);
+	if (!has_twins(own, num))
+		memcpy(lwps, own, num * sizeof(*own));
+	return NULL;
+}
