@@ -4,10 +4,20 @@
 
 #include <pthread.h>
 
+#ifdef OTHER // another build of it: frames of another size
+enum {
+	ROOM = 700
+};
+#else
+enum {
+	ROOM = 200
+};
+#endif
+
 /** Not exported: its name is lost with the file. */
 __attribute__((noinline)) static int take_second(pthread_mutex_t *second)
 {
-	volatile char room[200];
+	volatile char room[ROOM];
 
 	room[0] = 1;
 	return pthread_mutex_lock(second) + room[0];
