@@ -10,8 +10,8 @@
 
 enum {
 	MICROSECOND = 1000,           /**< ns */
-	STOP_PATIENCE = 50000000,     /**< for one thread to stop */
-	LATE_PATIENCE = 50000000,     /**< at the end, for those that did not */
+	STOP_PATIENCE = 100000000,    /**< for one thread to stop; the others run meanwhile */
+	LATE_PATIENCE = 500000000,    /**< at the end, for those that did not */
 	LOOK_AFTER = 1000000,         /**< without a stop: look what the thread does, */
 	POLL_FAST = 20 * MICROSECOND, /**< polled without a sleep before */
 	MAX_LATE = 16,                /**< threads that did not stop in time, at any moment */
