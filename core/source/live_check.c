@@ -86,6 +86,25 @@ static struct hs_err *check_proc(void)
 	return NULL;
 }
 
+/**
+ * /proc/@p pid, or what is in it, cannot be opened: does hidepid hide the process? With 1 its files
+ * cannot be opened, with 2 it seems to be empty, with 4 it is not there.
+ */
+static bool is_hidden(pid_t pid, int errnum)
+{
+	if (errnum != ENOENT)
+		return errnum == EPERM || errnum == EACCES;
+	return getpgid(pid) >= 0 || errno != ESRCH;
+}
+
+static struct hs_err *hidden(pid_t pid)
+{
+	return hs_err_os(EPERM,
+	                 "process %d is hidden from us (/proc has hidepid): run as root, or as the "
+	                 "same user",
+	                 pid);
+}
+
 /** Bind to /proc/@p pid. */
 static struct hs_err *bind_proc(struct hs_live *live, pid_t pid)
 {
@@ -94,14 +113,13 @@ static struct hs_err *bind_proc(struct hs_live *live, pid_t pid)
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0) {
-		if (errno != ENOENT)
-			return hs_err_os(errno, "cannot look at process %d", pid);
-		if (getpgid(pid) < 0 && errno == ESRCH)
-			return hs_err_os(ESRCH, "there is no process %d", pid);
-		return hs_err_os(EPERM,
-		                 "process %d is hidden from us (/proc has hidepid): run as "
-		                 "root, or as the same user",
-		                 pid);
+		int saved = errno;
+
+		if (is_hidden(pid, saved))
+			return hidden(pid);
+		if (saved != ENOENT)
+			return hs_err_os(saved, "cannot look at process %d", pid);
+		return hs_err_os(ESRCH, "there is no process %d", pid);
 	}
 	hs_closep(&live->proc_fd);
 	live->proc_fd = fd;
@@ -168,9 +186,13 @@ static struct hs_err *read_identity(struct hs_live *live, char status[static STA
                                     struct hs_proc_stat *stat)
 {
 	char text[1024];
+	ssize_t len = hs_live_read_text(live->proc_fd, "status", status, STATUS_TEXT);
 
-	if (hs_live_read_text(live->proc_fd, "status", status, STATUS_TEXT) < 0 ||
-	    hs_live_read_text(live->proc_fd, "stat", text, sizeof(text)) < 0)
+	if (len >= 0)
+		len = hs_live_read_text(live->proc_fd, "stat", text, sizeof(text));
+	if (len < 0 && is_hidden(live->view, (int)-len))
+		return hidden(live->view);
+	if (len < 0)
 		return hs_err_os(ESRCH, "process %d has just ended", live->view);
 	if (!hs_proc_text_stat(text, stat))
 		return hs_err_new(HS_ERR_BAD_DATA, "/proc/%d/stat makes no sense", live->view);

@@ -330,11 +330,12 @@ static void note_gaps(struct hs_live *live)
 		partial += task->fate == HS_LIVE_SKIPPED && task->lwp.has_regs;
 	}
 	if (partial)
-		hs_source_gap(&live->base, "threads that did not stop",
-		              "their callers where code keeps values in registers",
-		              "%zu are in an uninterruptible sleep, or got no CPU in time: only "
-		              "their pc and sp are known",
-		              partial);
+		hs_source_gap(
+			&live->base, "threads that did not stop",
+			"their callers where code keeps values in registers",
+			"%zu are in an uninterruptible sleep, frozen, or got no CPU in time: only "
+			"their pc and sp are known",
+			partial);
 	if (live->tasks.cut)
 		hs_source_gap(&live->base, "threads", "what the threads left out wait for or hold",
 		              "there are more than the %zu that were captured", live->tasks.num);

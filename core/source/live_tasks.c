@@ -145,7 +145,7 @@ static void describe(const struct hs_live *live, struct hs_live_task *task, pid_
 		lwp->cpu_ns = strtoll(text, NULL, 10);
 	// A running one has nothing to show there.
 	if (lwp->state != 'R' && hs_live_task_syscall(live, tid, &task->parked))
-		task->is_parked = !task->parked.running;
+		task->is_parked = !task->parked.running && task->parked.pc;
 }
 
 struct hs_err *hs_live_tasks_read(struct hs_live *live)

@@ -42,8 +42,9 @@ static void look(struct hs_live *live)
 	for (size_t i = 0; i < live->tasks.num; i++) {
 		struct hs_live_task *task = &live->tasks.items[i];
 
+		// One that has ended is nowhere, and that is told as pc 0.
 		task->is_parked = hs_live_task_syscall(live, task->lwp.host_tid, &task->parked) &&
-		                  !task->parked.running;
+		                  !task->parked.running && task->parked.pc;
 	}
 }
 
@@ -52,8 +53,14 @@ static void note_gone(struct hs_live *live)
 {
 	for (size_t i = 0; i < live->tasks.num; i++) {
 		struct hs_live_task *task = &live->tasks.items[i];
+		char state;
 
-		if (!task->is_parked && !hs_live_task_state(live, task->lwp.host_tid))
+		if (task->is_parked)
+			continue;
+		state = hs_live_task_state(live, task->lwp.host_tid);
+		if (state == 'Z' && task->lwp.host_tid == live->pid)
+			task->lwp.why_no_regs = "it has exited; other threads live on";
+		else if (!state || state == 'Z' || state == 'X')
 			task->fate = HS_LIVE_GONE;
 	}
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hangscope killed at any moment leaves its target running: no tracer, no stopped thread, work goes on."""
+"""hangscope killed at any moment, in every mode, leaves its target running: no tracer, no stopped thread, work goes on."""
 
 import random
 import subprocess
@@ -8,27 +8,31 @@ import time
 import harness
 
 ROUNDS = 60
+MODES = ((), ("--stop",), ("--rolling",), ("--no-stop",))
 
 
 class Kill(harness.TestCase):
     def check(self, name, jdk=None):
         chance = random.Random(1)
         with harness.Sample(name).start(jdk) as target:
-            started = time.monotonic()
-            harness.hangscope(target.pid, "--json")
-            whole = time.monotonic() - started
+            whole = {}
+            for mode in MODES:
+                started = time.monotonic()
+                harness.hangscope(target.pid, "--json", *mode)
+                whole[mode] = time.monotonic() - started
             for i in range(ROUNDS):
+                mode = MODES[i % len(MODES)]
                 process = subprocess.Popen(
-                    [str(harness.HANGSCOPE), str(target.pid), "--json"],
+                    [str(harness.HANGSCOPE), str(target.pid), "--json", *mode],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                 )
-                delay = chance.uniform(0, whole)
+                delay = chance.uniform(0, whole[mode])
                 time.sleep(delay)
                 process.kill()
                 process.wait()
-                with self.subTest(round=i, delay=delay):
+                with self.subTest(round=i, mode=mode, delay=delay):
                     self.check_free(target)
 
     def check_free(self, target):
