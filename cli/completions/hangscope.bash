@@ -7,6 +7,7 @@ _hangscope() {
 		analyze
 		stacks
 		graph
+		snapshot
 		bundle
 	'
 	local options='
@@ -18,6 +19,7 @@ _hangscope() {
 		--locals
 		--redact
 		-o --output
+		--full
 		--no-color
 		--exe
 		--root

@@ -22,6 +22,7 @@
 
 enum {
 	CHUNK = 1024 * 1024,
+	ZEROS = 64 * 1024, // they lie in the program file
 	PROGRESS_EVERY = 16 * CHUNK,
 	MAX_EXTENTS = 65536,  // of data between holes; what lies behind is packed as it is
 	MIN_HOLE = 64 * 1024, // a smaller one costs more in the map than its zeros when packed
@@ -156,11 +157,11 @@ static struct hs_err *put_data(struct packer *packer, const char *name, const vo
 /** Zeros where the archive has a hole: libarchive takes them and packs nothing. */
 static struct hs_err *put_hole(struct packer *packer, const char *name, int64_t len)
 {
-	static const char zeros[CHUNK];
+	static const char zeros[ZEROS];
 	struct hs_err *err = NULL;
 
-	for (; len && !err; len -= len < CHUNK ? len : CHUNK)
-		err = put_data(packer, name, zeros, len < CHUNK ? (size_t)len : CHUNK);
+	for (; len && !err; len -= len < ZEROS ? len : ZEROS)
+		err = put_data(packer, name, zeros, len < ZEROS ? (size_t)len : ZEROS);
 	return err;
 }
 

@@ -190,8 +190,8 @@ static struct hs_err *read_manifest(struct hs_unpacker *unpacker, struct archive
 {
 	const char *name = archive_entry_pathname(entry);
 	json_error_t error;
-	char *text;
-	size_t len;
+	char *text = NULL;
+	size_t len = 0;
 
 	if (!name || strcmp(name, HS_BUNDLE_MANIFEST) != 0)
 		return hs_err_new(HS_ERR_BAD_DATA,
