@@ -10,6 +10,7 @@
 
 #include "cli/options.h"
 #include "core/base/cleanup.h"
+#include "core/doctor/doctor.h"
 #include "core/words.h"
 #include "version.h"
 
@@ -20,6 +21,7 @@ const struct cli_command *const cli_commands[] = {
 	&cli_command_graph,
 	&cli_command_snapshot,
 	&cli_command_bundle,
+	&cli_command_doctor,
 	NULL,
 };
 // clang-format on
@@ -67,6 +69,25 @@ static int status_of(const struct hs_err *err)
 	return CLI_BUG;
 }
 
+/** Why it may not be attached to, and the remedy, on stderr. @return false: nothing to say. */
+static bool explain_refusal(const char *target)
+{
+	hs_cleanup(hs_arena_destroyp) struct hs_arena *arena = hs_arena_create();
+	const struct hs_doctor_options options = {.attach_only = true};
+	const struct hs_diagnosis *diagnosis = NULL;
+	struct hs_err *err = arena ? hs_doctor_run(target, &options, arena, &diagnosis) : NULL;
+
+	hs_err_free(err);
+	if (!diagnosis || diagnosis->health != HS_HEALTH_REFUSED)
+		return false;
+	fprintf(stderr, "hangscope: %s\n", hs_words_safe(arena, diagnosis->verdict));
+	if (diagnosis->remedy)
+		fprintf(stderr, "  Do this: %s\n", hs_words_safe(arena, diagnosis->remedy));
+	fprintf(stderr, "  All that was checked: hangscope doctor %s\n",
+	        hs_words_safe(arena, target));
+	return true;
+}
+
 int cli_fail(const char *subject, struct hs_err *err)
 {
 	hs_cleanup(hs_arena_destroyp) struct hs_arena *arena = hs_arena_create();
@@ -75,6 +96,11 @@ int cli_fail(const char *subject, struct hs_err *err)
 	// Many messages begin with the name of the file that they are about.
 	bool named = strncmp(hs_err_message(err), subject, strlen(subject)) == 0;
 
+	if (status == CLI_NO_PERMISSION && strspn(subject, "0123456789") == strlen(subject) &&
+	    explain_refusal(subject)) {
+		hs_err_free(err);
+		return status;
+	}
 	if (arena)
 		fprintf(stderr, "hangscope: %s%s%s\n", named ? "" : hs_words_safe(arena, subject),
 		        named ? "" : ": ", hs_words_safe(arena, hs_err_message(err)));
@@ -105,17 +131,23 @@ static struct hs_err *write_json_file(const struct hs_report *report,
 	return fclose(hs_take(file)) ? hs_err_os(errno, "cannot write %s", path) : NULL;
 }
 
+bool cli_color(const struct cli_options *options)
+{
+	const char *no_color = getenv("NO_COLOR");
+
+	return !options->no_color && !(no_color && *no_color) && isatty(STDOUT_FILENO);
+}
+
 static struct hs_err *render(const struct cli_options *options, enum hs_view view,
                              const struct hs_report *report)
 {
-	const char *no_color = getenv("NO_COLOR");
 	const char *format = options->json           ? "json"
 	                     : options->format       ? options->format
 	                     : view == HS_VIEW_GRAPH ? "dot"
 	                                             : "text";
 	struct hs_render_options render_options = {
 		.view = view,
-		.color = !options->no_color && !(no_color && *no_color) && isatty(STDOUT_FILENO),
+		.color = cli_color(options),
 		.all = options->all,
 		.thread = options->thread,
 		.width = terminal_width(),
@@ -149,6 +181,7 @@ int cli_render_target(const struct cli_options *options, enum hs_view view)
 		analysis_options.open.progress = cli_progress_show;
 		analysis_options.open.progress_arg = &progress;
 	}
+	analysis_options.proc_if_refused = true;
 	analysis_options.thread_dump = options->format && !strcmp(options->format, "jstack");
 	struct hs_err *err = hs_analysis_run(options->target, &analysis_options, &analysis);
 	cli_progress_end(&progress);
@@ -163,7 +196,12 @@ int cli_render_target(const struct cli_options *options, enum hs_view view)
 	err = render(options, view, report);
 	if (err)
 		return cli_fail("report", err);
-	return hs_report_exit_status(report);
+	const struct hs_err *refusal = hs_analysis_refusal(analysis);
+	if (!refusal)
+		return hs_report_exit_status(report);
+	// The report is what could be had without: the status says that it is not what was asked.
+	return cli_fail(options->target,
+	                hs_err_os(hs_err_errno(refusal), "%s", hs_err_message(refusal)));
 }
 
 int main(int argc, char **argv)

@@ -267,12 +267,16 @@ const struct cli_command *cli_parse(int argc, char **argv, struct cli_options *o
 		if (!set_option(opt, options))
 			return usage_error(exit_ret);
 	}
-	if (optind < argc && argc - optind > 1)
+	if (optind < argc)
 		command = find_command(argv[optind]);
+	if (command && argc - optind == 1 && !command->may_lack_target)
+		command = NULL;
 	if (command)
 		optind++;
 	else
 		command = cli_commands[0];
+	if (optind == argc && command->may_lack_target)
+		return command;
 	if (optind == argc || find_command(argv[optind])) {
 		fputs("hangscope: which TARGET? Give a core file or a PID\n", stderr);
 		return usage_error(exit_ret);

@@ -24,7 +24,7 @@ enum cli_exit {
 
 /** A parsed command line. Strings are borrowed from argv. */
 struct cli_options {
-	const char *target;
+	const char *target; /**< NULL only for a verb that may lack it */
 	const char *format; /**< NULL: the verb's default */
 	bool json;
 	const char *json_file;
@@ -43,12 +43,14 @@ struct cli_command {
 	const char *summary; /**< one line of --help */
 	enum hs_view view;
 	bool has_output; /**< needs -o; the others have none */
+	bool may_lack_target;
 	/** @return An enum cli_exit. */
 	int (*run)(const struct cli_command *command, const struct cli_options *options);
 };
 
 extern const struct cli_command cli_command_analyze;
 extern const struct cli_command cli_command_bundle;
+extern const struct cli_command cli_command_doctor;
 extern const struct cli_command cli_command_graph;
 extern const struct cli_command cli_command_snapshot;
 extern const struct cli_command cli_command_stacks;
@@ -78,6 +80,9 @@ void cli_progress_show(void *arg, const char *what, double fraction);
 
 /** Wipe it off the terminal. */
 void cli_progress_end(struct cli_progress *progress);
+
+/** Colour on stdout: a terminal, and nobody has said no. */
+bool cli_color(const struct cli_options *options);
 
 /** Analyze options->target and render @p view: what every verb of this version does. */
 int cli_render_target(const struct cli_options *options, enum hs_view view);

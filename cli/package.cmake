@@ -6,8 +6,8 @@
 
 install(TARGETS hangscope_cli COMPONENT tool)
 install(TARGETS hangscope_shared hangscope_static COMPONENT dev)
-install(FILES core/render/hangscope-1.schema.json DESTINATION ${CMAKE_INSTALL_DATADIR}/hangscope
-        COMPONENT tool)
+install(FILES core/render/hangscope-1.schema.json core/doctor/hangscope-doctor-1.schema.json
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/hangscope COMPONENT tool)
 install(FILES cli/hangscope.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT tool)
 install(FILES LICENSE README.md DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT tool)
 install(DIRECTORY samples/kubernetes DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT tool)

@@ -12,6 +12,7 @@
 #include "core/base/cleanup.h"
 #include "core/jvm/jvm.h"
 #include "core/native/native.h"
+#include "core/source/access.h"
 #include "core/stack_walk.h"
 
 enum {
@@ -28,6 +29,7 @@ enum {
 struct hs_analysis {
 	struct hs_snapshot *snapshot; /**< owns everything else */
 	struct hs_report *report;
+	struct hs_err *refusal; /**< NULL, or why it was not attached to */
 };
 
 static bool is_pid(const char *s, pid_t *ret)
@@ -44,15 +46,64 @@ static bool is_pid(const char *s, pid_t *ret)
 	return true;
 }
 
-static struct hs_err *open_target(const char *name, const struct hs_open_options *options,
-                                  struct hs_target **ret)
+static bool is_refusal(const struct hs_err *err)
 {
+	int errnum = err ? hs_err_errno(err) : 0;
+
+	return errnum == EPERM || errnum == EACCES;
+}
+
+/** Attaching was refused: without a stop, else without memory. NULL: *ret is a target. */
+static struct hs_err *open_refused(pid_t pid, const struct hs_open_options *options,
+                                   struct hs_analysis *analysis, struct hs_target **ret)
+{
+	struct hs_snapshot *s = analysis->snapshot;
+	struct hs_open_options unstopped = *options;
+	struct hs_access access;
+	char why[HS_ACCESS_WORDS];
+	bool is_read = true;
+	struct hs_err *err = NULL;
+
+	(void)hs_access_read_pid(&access, pid);
+	hs_access_words(&access, hs_access_judge(&access), why, sizeof(why));
+	unstopped.keep_stopped = unstopped.rolling = false;
+	unstopped.no_stop = true;
+	if (!options->no_stop && access.memory == HS_YES)
+		err = hs_target_open_pid(pid, &unstopped, ret);
+	if (err || !*ret) {
+		hs_err_free(err);
+		err = hs_target_open_proc(pid, why, ret);
+		is_read = false;
+	}
+	if (!err)
+		hs_snapshot_gapf(s, "attaching",
+		                 is_read ? "registers of running threads"
+		                         : "all stacks, and who waits for whom",
+		                 "%s%s", why, is_read ? "; it was read without being stopped" : "");
+	return err;
+}
+
+static struct hs_err *open_target(const char *name, const struct hs_analysis_options *options,
+                                  struct hs_analysis *analysis, struct hs_target **ret)
+{
+	struct hs_open_options open = options->open;
 	pid_t pid;
 
+	open.exact_cpu = options->thread_dump;
+	open.record = options->capture != NULL;
 	// A file that is called like a number is taken for a PID: say ./4711 for the file.
-	if (is_pid(name, &pid))
-		return hs_target_open_pid(pid, options, ret);
-	return hs_target_open_core(name, options, ret);
+	if (!is_pid(name, &pid))
+		return hs_target_open_core(name, &open, ret);
+	struct hs_err *err = hs_target_open_pid(pid, &open, ret);
+	if (!options->proc_if_refused || !is_refusal(err))
+		return err;
+	struct hs_err *proc_err = open_refused(pid, &open, analysis, ret);
+	if (proc_err) {
+		hs_err_free(proc_err);
+		return err;
+	}
+	analysis->refusal = err;
+	return NULL;
 }
 
 /** Strings and arrays of the target die with it: copy what the report needs. */
@@ -66,7 +117,9 @@ static struct hs_err *keep_info(struct hs_snapshot *s, const struct hs_target *t
 
 	*info = *from;
 	info->path = from->path ? hs_arena_strdup(a, from->path) : NULL;
-	info->exe = from->exe ? hs_arena_strdup(a, from->exe) : NULL;
+	// Of a process that may not be looked into it is the first word of the command line.
+	bool keep_exe = from->exe && !(s->redact && from->capture == HS_CAPTURE_PROC);
+	info->exe = keep_exe ? hs_arena_strdup(a, from->exe) : NULL;
 	info->host = from->host ? hs_arena_strdup(a, from->host) : NULL;
 	info->unpacked_from = from->unpacked_from ? hs_arena_strdup(a, from->unpacked_from) : NULL;
 	while (from->args && from->args[num_args])
@@ -160,6 +213,11 @@ static struct hs_err *collect(struct hs_target *target, const struct hs_analysis
 	err = hs_native_collect_threads(native);
 	if (err)
 		return err;
+	// Attaching was refused, which is a gap already: there is no memory to look at.
+	if (s->info.capture == HS_CAPTURE_PROC) {
+		s->blind = true;
+		return NULL;
+	}
 	err = collect_jvm(s, target, &jvm);
 	if (err)
 		return err;
@@ -514,10 +572,7 @@ static struct hs_err *look_once(const char *name, const struct hs_analysis_optio
 	if (!analysis->snapshot)
 		return hs_err_oom();
 	analysis->snapshot->redact = options->redact;
-	struct hs_open_options open = options->open;
-	open.exact_cpu = options->thread_dump;
-	open.record = options->capture != NULL;
-	err = open_target(name, &open, &target);
+	err = open_target(name, options, analysis, &target);
 	if (err)
 		return err;
 	err = look(target, options, analysis, is_last, again_ret);
@@ -555,10 +610,16 @@ const struct hs_report *hs_analysis_report(const struct hs_analysis *analysis)
 	return analysis->report;
 }
 
+const struct hs_err *hs_analysis_refusal(const struct hs_analysis *analysis)
+{
+	return analysis->refusal;
+}
+
 void hs_analysis_destroy(struct hs_analysis *analysis)
 {
 	if (!analysis)
 		return;
+	hs_err_free(analysis->refusal);
 	hs_snapshot_destroy(analysis->snapshot);
 	free(analysis);
 }

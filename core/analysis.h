@@ -25,6 +25,9 @@ struct hs_analysis_options {
 	/** NULL, or write a snapshot of what was read. *capture_result says what was written. */
 	const struct hs_capture_options *capture;
 	struct hs_capture_result *capture_result;
+	/** A process that may not be attached to: read it without stopping it where that is
+	 * allowed, else what /proc alone tells. hs_analysis_refusal() then says so. */
+	bool proc_if_refused;
 	bool thread_dump; /**< collect what only HotSpot's own thread dump says, too */
 };
 
@@ -40,6 +43,9 @@ HS_MUST_CHECK struct hs_err *hs_analysis_run(const char *target,
                                              struct hs_analysis **ret);
 
 const struct hs_report *hs_analysis_report(const struct hs_analysis *analysis);
+
+/** Why the process could not be attached to, or NULL. Borrowed. */
+const struct hs_err *hs_analysis_refusal(const struct hs_analysis *analysis);
 void hs_analysis_destroy(struct hs_analysis *analysis);
 void hs_analysis_destroyp(struct hs_analysis **analysis);
 

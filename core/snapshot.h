@@ -18,6 +18,7 @@
 #include "core/base/addr.h"
 #include "core/base/arena.h"
 #include "core/base/err.h"
+#include "core/base/tristate.h"
 #include "core/frame.h"
 #include "core/target.h"
 #include "core/thread_dump.h"
@@ -49,11 +50,14 @@ struct hs_thread {
 	                      NULL */
 	const char *java_state; /**< java.lang.Thread.State as jstack words it, or NULL */
 	const char *syscall; /**< decoded, "futex(FUTEX_WAIT, 0x7f…, 2)"; NULL when not in one */
-	int64_t cpu_ms;      /**< -1 when not known */
-	uint32_t carrier;    /**< of a mounted virtual thread: thread index, or HS_NONE */
-	uint32_t mounted;    /**< of a carrier: the virtual thread on its stack, or HS_NONE */
-	const char *pinned;  /**< why a virtual thread that waits keeps its carrier, or NULL */
-	hs_addr vm_thread;   /**< JavaThread *, 0 if none */
+	/** Of a live thread that was not stopped: the kernel's function that it sleeps in, and the
+	 * kernel's stack, one function a line; or NULL. */
+	const char *wchan, *kernel_stack;
+	int64_t cpu_ms;     /**< -1 when not known */
+	uint32_t carrier;   /**< of a mounted virtual thread: thread index, or HS_NONE */
+	uint32_t mounted;   /**< of a carrier: the virtual thread on its stack, or HS_NONE */
+	const char *pinned; /**< why a virtual thread that waits keeps its carrier, or NULL */
+	hs_addr vm_thread;  /**< JavaThread *, 0 if none */
 	bool is_daemon;
 	int priority;                  /**< Java priority, 0 when not known */
 	const struct hs_frame *frames; /**< innermost first */
@@ -83,12 +87,6 @@ enum hs_resource_kind {
 	HS_RES_NATIVE_LIBRARY,
 	HS_RES_FD,
 	HS_RES_KIND_COUNT,
-};
-
-enum hs_tristate {
-	HS_UNKNOWN,
-	HS_NO,
-	HS_YES,
 };
 
 /** A class loader, as far as its lock matters. */

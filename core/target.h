@@ -41,6 +41,7 @@ enum hs_capture {
 	HS_CAPTURE_STOP,    /**< all were held until everything was read (--stop) */
 	HS_CAPTURE_ROLLING, /**< one after the other was held: there is no one moment (--rolling) */
 	HS_CAPTURE_NO_STOP, /**< none was held (--no-stop) */
+	HS_CAPTURE_PROC,    /**< none, and nothing was read but what /proc tells everybody */
 };
 
 enum {
@@ -65,6 +66,9 @@ struct hs_lwp {
 	int64_t cpu_ns; /**< the same, where it is known finer than in clock ticks; else -1 */
 	int signo;      /**< current signal of this thread in a core, 0 if none */
 	const char *why_no_regs; /**< NULL, or words for a gap */
+	/** Live, of a thread that was not stopped: the kernel's function that it sleeps in, and the
+	 * kernel's stack of it, one function a line. NULL when /proc does not tell. */
+	const char *wchan, *kernel_stack;
 };
 
 /** Findings by a key (core/analysis.c): NULL-terminated. */
@@ -127,6 +131,14 @@ HS_MUST_CHECK struct hs_err *hs_target_open_core(const char *path,
  */
 HS_MUST_CHECK struct hs_err *hs_target_open_pid(pid_t pid, const struct hs_open_options *options,
                                                 struct hs_target **ret);
+
+/**
+ * A process that may not be attached to: what /proc alone tells of it. Its threads have no
+ * registers, @p why being the reason (copied), and there is no memory to read and no module.
+ * @return NULL, or HS_ERR_OS with ESRCH, or with EPERM where /proc hides it.
+ */
+HS_MUST_CHECK struct hs_err *hs_target_open_proc(pid_t pid, const char *why,
+                                                 struct hs_target **ret);
 
 /** What a host (gdb, a test) provides. All pointers stay valid while the target is open. */
 struct hs_host_ops {

@@ -9,6 +9,7 @@ _hangscope() {
 		graph
 		snapshot
 		bundle
+		doctor
 	'
 	local options='
 		--json

@@ -6,6 +6,7 @@ complete -c hangscope -n __fish_use_subcommand -a stacks -d 'all threads with th
 complete -c hangscope -n __fish_use_subcommand -a graph -d 'the wait-for graph'
 complete -c hangscope -n __fish_use_subcommand -a snapshot -d 'a small core of a live process'
 complete -c hangscope -n __fish_use_subcommand -a bundle -d 'a core and the files its analysis needs, in one archive'
+complete -c hangscope -n __fish_use_subcommand -a doctor -d 'may it be attached to, is a core whole, what is missing'
 complete -c hangscope -a '(__fish_complete_pids)'
 
 complete -c hangscope -l json -d 'the whole report as JSON on stdout'

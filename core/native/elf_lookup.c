@@ -238,6 +238,46 @@ int hs_native_open_debug_file(const struct hs_target *target, const struct hs_mo
 	return fd;
 }
 
+/** Has it a symbol table, or the compressed one of .gnu_debugdata? */
+static bool has_own_symbols(Elf *elf)
+{
+	Elf_Scn *section = NULL;
+	GElf_Shdr header;
+	size_t names;
+
+	if (elf_getshdrstrndx(elf, &names) != 0)
+		return false;
+	while ((section = elf_nextscn(elf, section))) {
+		const char *name = gelf_getshdr(section, &header)
+		                           ? elf_strptr(elf, names, header.sh_name)
+		                           : NULL;
+
+		if (name && (header.sh_type == SHT_SYMTAB || strcmp(name, ".gnu_debugdata") == 0))
+			return true;
+	}
+	return false;
+}
+
+enum hs_tristate hs_native_has_symbols(const struct hs_target *target,
+                                       const struct hs_module *module, const char *debug_dir)
+{
+	char path[PATH_MAX];
+
+	if (module->fd < 0 || elf_version(EV_CURRENT) == EV_NONE)
+		return HS_UNKNOWN;
+	Elf *elf = elf_begin(module->fd, ELF_C_READ_MMAP_PRIVATE, NULL);
+	bool usable = elf && elf_is_usable(elf);
+	bool own = usable && has_own_symbols(elf);
+
+	elf_end(elf);
+	if (!usable)
+		return HS_UNKNOWN;
+	if (own)
+		return HS_YES;
+	hs_cleanup(hs_closep) int fd = hs_native_open_debug_file(target, module, debug_dir, path);
+	return fd >= 0 ? HS_YES : HS_NO;
+}
+
 // ---- symbol tables
 
 static Elf_Scn *section_of_type(Elf *elf, uint32_t type, GElf_Shdr *shdr_ret)

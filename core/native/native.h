@@ -61,4 +61,11 @@ HS_MUST_CHECK struct hs_err *hs_native_collect_locks(struct hs_native *native);
 int hs_native_open_debug_file(const struct hs_target *target, const struct hs_module *module,
                               const char *debug_dir, char path[static PATH_MAX]);
 
+/**
+ * Has a module a symbol table: its own, that of .gnu_debugdata, or that of its separate debug file?
+ * Unknown when its file is not open.
+ */
+enum hs_tristate hs_native_has_symbols(const struct hs_target *target,
+                                       const struct hs_module *module, const char *debug_dir);
+
 #endif // HS_NATIVE_H

@@ -190,6 +190,10 @@ struct hs_err *hs_native_collect_threads(struct hs_native *native)
 		thread->cpu_ms = lwp->cpu_ms;
 		thread->state = state_words(lwp);
 		thread->syscall = hs_syscall_describe(&syscalls, lwp);
+		if (lwp->wchan)
+			thread->wchan = hs_arena_strdup(native->arena, lwp->wchan);
+		if (lwp->kernel_stack)
+			thread->kernel_stack = hs_arena_strdup(native->arena, lwp->kernel_stack);
 	}
 	if (hs_arena_failed(native->arena))
 		return hs_err_oom();
@@ -197,6 +201,7 @@ struct hs_err *hs_native_collect_threads(struct hs_native *native)
 		hs_snapshot_gapf(native->snapshot, "threads", "what the others do",
 		                 "only the first %zu of %zu threads were taken",
 		                 native->snapshot->threads.len, count);
-	collect_starts(native);
+	if (hs_target_info(native->target)->capture != HS_CAPTURE_PROC)
+		collect_starts(native);
 	return hs_arena_failed(native->arena) ? hs_err_oom() : NULL;
 }

@@ -111,6 +111,16 @@ static void give_calls(struct hs_thread_db *db)
 	db->ph.calls_left = HS_PS_CALLS_BASE + count * HS_PS_CALLS_PER_THREAD;
 }
 
+struct hs_err *hs_thread_db_check(void)
+{
+	struct hs_thread_db db = {0};
+	struct hs_err *err = load_library(&db);
+
+	if (db.library)
+		dlclose(db.library);
+	return err;
+}
+
 struct hs_err *hs_thread_db_open(struct hs_native *native, struct hs_thread_db **ret)
 {
 	hs_cleanup(hs_thread_db_closep) struct hs_thread_db *db = calloc(1, sizeof(*db));

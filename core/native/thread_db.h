@@ -52,6 +52,9 @@ struct hs_td_thread {
 	hs_addr pthread, start_routine; /**< start_routine 0: the main thread */
 };
 
+/** Can the libthread_db of our own system be loaded? @return NULL, or HS_ERR_UNSUPPORTED. */
+HS_MUST_CHECK struct hs_err *hs_thread_db_check(void);
+
 /**
  * Load libthread_db from the directory of our own libc and point it at @p native's target.
  * @return NULL, or HS_ERR_UNSUPPORTED with the reason: no library, another glibc version, a

@@ -83,7 +83,7 @@ static json_t *target(struct writer *w)
 	static const char *const captures[] = {
 		[HS_CAPTURE_NONE] = NULL,         [HS_CAPTURE_PAUSE] = "pause",
 		[HS_CAPTURE_STOP] = "stop",       [HS_CAPTURE_ROLLING] = "rolling",
-		[HS_CAPTURE_NO_STOP] = "no-stop",
+		[HS_CAPTURE_NO_STOP] = "no-stop", [HS_CAPTURE_PROC] = "proc",
 	};
 	const struct hs_snapshot *s = w->snapshot;
 	const struct hs_target_info *info = &s->info;
@@ -259,6 +259,10 @@ static json_t *thread(struct writer *w, uint32_t index)
 	json_object_set_new(ret, "start_routine", text(w, t->start_routine));
 	json_object_set_new(ret, "state", text(w, t->java_state ? t->java_state : t->state));
 	json_object_set_new(ret, "syscall", text(w, t->syscall));
+	if (t->wchan)
+		json_object_set_new(ret, "wchan", text(w, t->wchan));
+	if (t->kernel_stack)
+		json_object_set_new(ret, "kernel_stack", text(w, t->kernel_stack));
 	json_object_set_new(ret, "cpu_ms", t->cpu_ms >= 0 ? json_integer(t->cpu_ms) : json_null());
 	json_object_set_new(ret, "carrier", thread_ref(t->carrier));
 	json_object_set_new(ret, "pinned", text(w, t->pinned));

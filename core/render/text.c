@@ -93,7 +93,7 @@ static void held(const struct hs_text *text, const struct hs_target_info *info)
 		[HS_CAPTURE_ROLLING] = "no thread paused longer than",
 	};
 
-	if (info->capture == HS_CAPTURE_NO_STOP)
+	if (info->capture == HS_CAPTURE_NO_STOP || info->capture == HS_CAPTURE_PROC)
 		fputs(" · never paused", text->out);
 	else
 		fprintf(text->out, " · %s %.1f ms", words[info->capture], info->pause_ms);
@@ -320,6 +320,13 @@ static void nothing_found(const struct hs_text *text)
 	const struct hs_report *report = text->report;
 	const struct hs_snapshot *s = text->snapshot;
 
+	if (s->info.capture == HS_CAPTURE_PROC) {
+		fprintf(text->out,
+		        "%sINCOMPLETE%s  attaching was refused: this is what /proc alone tells\n\n",
+		        hs_text_style(text, HS_TEXT_WARN), hs_text_style(text, HS_TEXT_PLAIN));
+		hs_text_stacks(text);
+		return;
+	}
 	if (report->verdict == HS_VERDICT_INCOMPLETE && !s->threads.len) {
 		fprintf(text->out,
 		        "%sINCOMPLETE%s  nothing is known of its threads; see below why\n\n",

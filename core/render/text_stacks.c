@@ -22,10 +22,19 @@ static uint64_t stack_hash(const struct hs_thread *thread)
 	return hash;
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
 /** Same places in the same order; locks may differ: each thread has its own. */
 static bool same_stack(const struct hs_thread *a, const struct hs_thread *b)
 {
 	if (a->num_frames != b->num_frames || a->kind != b->kind)
+		return false;
+	// Where the kernel is all that is known, it is all that can be the same.
+	if (!same_text(a->wchan, b->wchan) || !same_text(a->kernel_stack, b->kernel_stack) ||
+	    (!a->num_frames && !same_text(a->state, b->state)))
 		return false;
 	for (uint32_t i = 0; i < a->num_frames; i++) {
 		if (a->frames[i].location != b->frames[i].location)
@@ -158,6 +167,8 @@ static void thread_header(const struct hs_text *text, uint32_t index)
 		        hs_words_thread(text->arena, text->snapshot, t->mounted));
 	if (t->syscall)
 		fprintf(text->out, " · %s", hs_words_safe(text->arena, t->syscall));
+	if (t->wchan)
+		fprintf(text->out, " · in the kernel's %s", hs_words_safe(text->arena, t->wchan));
 	if (t->start_routine)
 		fprintf(text->out, " · started in %s",
 		        hs_words_safe(text->arena, t->start_routine));
@@ -168,11 +179,19 @@ static void thread_header(const struct hs_text *text, uint32_t index)
 
 static void print_frames(const struct hs_text *text, const struct hs_thread *t)
 {
+	for (const char *line = t->kernel_stack; line && *line;) {
+		size_t len = strcspn(line, "\n");
+		const char *name = hs_arena_strndup(text->arena, line, len);
+
+		fprintf(text->out, "    %s%s [kernel]%s\n", hs_text_style(text, HS_TEXT_DIM),
+		        hs_words_safe(text->arena, name), hs_text_style(text, HS_TEXT_PLAIN));
+		line += len + (line[len] == '\n');
+	}
 	for (uint32_t i = 0; i < t->num_frames; i++)
 		frame_line(text, i, &t->frames[i]);
 	if (!t->num_frames && t->kind == HS_THREAD_VIRTUAL && !t->frames_cut)
 		fputs("    (no frames)\n", text->out);
-	else if (!t->num_frames)
+	else if (!t->num_frames && text->snapshot->info.capture != HS_CAPTURE_PROC)
 		fputs("    (no frames: see below what could not be read)\n", text->out);
 	else if (t->frames_cut)
 		fputs("    … (the walk ended here: see below)\n", text->out);
@@ -193,13 +212,18 @@ static int by_hash(const void *a, const void *b)
 	return (x->thread > y->thread) - (x->thread < y->thread);
 }
 
+static bool is_proc_only(const struct hs_text *text)
+{
+	return text->snapshot->info.capture == HS_CAPTURE_PROC;
+}
+
 static void group_header(const struct hs_text *text, const uint32_t *members, size_t count)
 {
 	thread_header(text, members[0]);
 	if (count == 1)
 		return;
-	const char *first =
-		hs_arena_printf(text->arena, "  and %zu more with the same stack: ", count - 1);
+	const char *first = hs_arena_printf(text->arena, "  and %zu more %s: ", count - 1,
+	                                    is_proc_only(text) ? "like it" : "with the same stack");
 	hs_text_wrap(
 		text, first ? first : "", 4,
 		hs_words_threads(text->arena, text->snapshot, members + 1, count - 1, NAMES_SHOWN));
@@ -265,18 +289,21 @@ void hs_text_stacks(const struct hs_text *text)
 
 	if (!groups || !leader || !members)
 		return;
+	// One line each is all there is of a process that may not be attached to.
+	bool each =
+		text->options->all || (is_proc_only(text) && text->options->view == HS_VIEW_STACKS);
 	for (uint32_t i = 0; i < n; i++) {
 		leader[i] = HS_NONE;
 		if (!wanted(text, &s->threads.items[i]))
 			continue;
-		if (text->options->all) {
+		if (each) {
 			thread_header(text, i);
 			print_frames(text, &s->threads.items[i]);
 			continue;
 		}
 		groups[num++] = (struct group){stack_hash(&s->threads.items[i]), i};
 	}
-	if (text->options->all)
+	if (each)
 		return;
 	find_leaders(s, groups, num, leader);
 	print_folded(text, leader, members);

@@ -81,8 +81,16 @@ struct hs_live {
 
 // ---- live_check.c: may and can it be done; texts below /proc.
 
+/** What is wanted of the process: less is refused when less is wanted. */
+enum hs_live_need {
+	HS_LIVE_FOR_PROC, /**< the texts below /proc that everybody may read */
+	HS_LIVE_FOR_READ, /**< its memory too */
+	HS_LIVE_FOR_STOP, /**< a stop */
+};
+
 /** Find the process behind @p pid (a thread's id will do) and refuse what cannot be captured. */
-HS_MUST_CHECK struct hs_err *hs_live_identify(struct hs_live *live, pid_t pid, bool will_stop);
+HS_MUST_CHECK struct hs_err *hs_live_identify(struct hs_live *live, pid_t pid,
+                                              enum hs_live_need need);
 
 /** Error for a refused access, with its probable cause and the remedy. @p what: "attach to". */
 HS_MUST_CHECK struct hs_err *hs_live_denied(const struct hs_live *live, const char *what,
@@ -96,6 +104,11 @@ ssize_t hs_live_read_text(int dir_fd, const char *name, char *buf, size_t size);
 
 /** Monotonic clock, ns. */
 int64_t hs_live_now(void);
+
+// ---- live_explain.c
+
+/** What the kernel says of a thread that has no registers, or sleeps uninterruptibly. */
+void hs_live_explain(struct hs_live *live, struct hs_lwp *lwp);
 
 // ---- live_maps.c
 

@@ -16,14 +16,12 @@
 #include <unistd.h>
 
 #include "core/base/cleanup.h"
+#include "core/source/access.h"
 #include "core/source/live.h"
 
 enum {
 	STATUS_TEXT = 8192,         /**< /proc/PID/status has about 1500 bytes */
 	KERNEL_THREAD = 0x00200000, /**< PF_KTHREAD, linux/sched.h */
-	CAPABILITY_SYS_PTRACE = 19, /**< CAP_SYS_PTRACE, linux/capability.h */
-	YAMA_ADMIN = 2,
-	YAMA_NOBODY, /**< /proc/sys/kernel/yama/ptrace_scope */
 };
 
 int64_t hs_live_now(void)
@@ -199,7 +197,7 @@ static struct hs_err *read_identity(struct hs_live *live, char status[static STA
 	return NULL;
 }
 
-struct hs_err *hs_live_identify(struct hs_live *live, pid_t pid, bool will_stop)
+struct hs_err *hs_live_identify(struct hs_live *live, pid_t pid, enum hs_live_need need)
 {
 	char status[STATUS_TEXT];
 	struct hs_proc_stat stat;
@@ -238,102 +236,22 @@ struct hs_err *hs_live_identify(struct hs_live *live, pid_t pid, bool will_stop)
 		live->tasks.own_numbers = levels > 1;
 	if (stat.state == 'Z' || stat.state == 'X')
 		err = find_living_thread(live, &stat);
-	if (!err && will_stop)
+	if (!err && need >= HS_LIVE_FOR_STOP)
 		err = check_tracer(live, status);
-	if (!err)
+	if (!err && need >= HS_LIVE_FOR_READ)
 		err = check_machine(live);
 	return err;
 }
 
 // ---- Why not?
 
-static int yama_scope(void)
-{
-	char text[16];
-
-	if (hs_live_read_text(AT_FDCWD, "/proc/sys/kernel/yama/ptrace_scope", text, sizeof(text)) <=
-	    0)
-		return 0;
-	return atoi(text);
-}
-
-/** Do we have CAP_SYS_PTRACE (in our own user namespace)? */
-static bool may_ptrace_others(void)
-{
-	char status[STATUS_TEXT];
-	uint64_t effective = 0;
-
-	return hs_live_read_text(AT_FDCWD, "/proc/self/status", status, sizeof(status)) > 0 &&
-	       hs_proc_text_status(status, "CapEff", 16, &effective) &&
-	       effective >> CAPABILITY_SYS_PTRACE & 1;
-}
-
-/** True only when both user namespaces can be named and differ. */
-static bool other_user_namespace(const struct hs_live *live)
-{
-	struct stat ours, theirs;
-
-	return stat("/proc/self/ns/user", &ours) == 0 &&
-	       fstatat(live->proc_fd, "ns/user", &theirs, 0) == 0 &&
-	       (ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev);
-}
-
-/** Not dumpable (set-uid, prctl, unreadable program): the kernel gives its /proc files to root. */
-static bool is_undumpable(const struct hs_live *live, uint64_t uid)
-{
-	struct stat st;
-
-	return fstatat(live->proc_fd, "stat", &st, 0) == 0 && st.st_uid != uid;
-}
-
-static void find_cause(const struct hs_live *live, char *cause, size_t size)
-{
-	char status[STATUS_TEXT] = "";
-	uint64_t uid = (uint64_t)geteuid();
-	int scope = yama_scope();
-
-	if (hs_live_read_text(live->proc_fd, "status", status, sizeof(status)) > 0)
-		(void)hs_proc_text_status(status, "Uid", 10, &uid);
-
-	if (scope >= YAMA_NOBODY)
-		snprintf(cause, size,
-		         "kernel.yama.ptrace_scope is %d: nobody may attach until the next boot",
-		         scope);
-	else if (may_ptrace_others())
-		snprintf(cause, size, "%s",
-		         other_user_namespace(live)
-		                 ? "it lives in another user namespace, where our CAP_SYS_PTRACE "
-		                   "does not count"
-		                 : "we have CAP_SYS_PTRACE, so a seccomp filter, AppArmor or "
-		                   "SELinux "
-		                   "refuses it");
-	else if (uid != (uint64_t)geteuid())
-		snprintf(cause, size,
-		         "it belongs to uid %d, and we are uid %d without CAP_SYS_PTRACE", (int)uid,
-		         (int)geteuid());
-	else if (is_undumpable(live, uid))
-		snprintf(cause, size,
-		         "it is not dumpable (set-uid, prctl(PR_SET_DUMPABLE) or a "
-		         "program that we may not read), and we have no CAP_SYS_PTRACE");
-	else if (scope >= YAMA_ADMIN)
-		snprintf(cause, size,
-		         "kernel.yama.ptrace_scope is %d and we have no CAP_SYS_PTRACE", scope);
-	else if (scope > 0)
-		snprintf(cause, size,
-		         "kernel.yama.ptrace_scope is %d, it is no child of ours, and we have no "
-		         "CAP_SYS_PTRACE",
-		         scope);
-	else
-		snprintf(cause, size,
-		         "we have no CAP_SYS_PTRACE, and a user namespace, a seccomp "
-		         "filter, AppArmor or SELinux is in the way");
-}
-
 struct hs_err *hs_live_denied(const struct hs_live *live, const char *what, int errnum)
 {
-	char cause[256];
+	struct hs_access access;
+	char cause[HS_ACCESS_WORDS];
 
-	find_cause(live, cause, sizeof(cause));
+	hs_access_read(&access, live->proc_fd);
+	hs_access_words(&access, hs_access_judge(&access), cause, sizeof(cause));
 	return hs_err_os(errnum,
 	                 "cannot %s process %d: %s; run as root or with CAP_SYS_PTRACE (in "
 	                 "Kubernetes: kubectl debug --profile=sysadmin --target=CONTAINER)",

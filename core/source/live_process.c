@@ -427,6 +427,7 @@ static struct hs_err *finish(struct hs_live *live)
 		err = decode_task(live, &seen, &tasks->items[i]);
 		if (err)
 			return err;
+		hs_live_explain(live, &tasks->items[i].lwp);
 		lwps[num++] = tasks->items[i].lwp;
 	}
 	if (!num)
@@ -467,7 +468,8 @@ static struct hs_err *open_once(pid_t pid, const struct hs_open_options *options
 	live->exact_cpu = options->exact_cpu;
 	err = options->record ? hs_source_record(source) : NULL;
 	if (!err)
-		err = hs_live_identify(live, pid, !options->no_stop);
+		err = hs_live_identify(live, pid,
+		                       options->no_stop ? HS_LIVE_FOR_READ : HS_LIVE_FOR_STOP);
 	if (!err) {
 		report_progress(options, "reading mappings and files");
 		err = prepare(live, options);
@@ -506,4 +508,44 @@ struct hs_err *hs_target_open_pid(pid_t pid, const struct hs_open_options *optio
 			break;
 	}
 	return err;
+}
+
+// ---- Without any right to look in
+
+static struct hs_err *list_threads(struct hs_live *live, const char *why)
+{
+	const char *copy = hs_arena_strdup(live->base.arena, why);
+	struct hs_err *err = hs_live_tasks_read(live);
+
+	if (!err && !copy)
+		err = hs_err_oom();
+	for (size_t i = 0; !err && i < live->tasks.num; i++)
+		live->tasks.items[i].lwp.why_no_regs = copy;
+	return err;
+}
+
+struct hs_err *hs_target_open_proc(pid_t pid, const char *why, struct hs_target **ret)
+{
+	struct hs_live *live = live_create();
+
+	if (!live)
+		return hs_err_oom();
+	hs_cleanup(hs_source_destroyp) struct hs_source *source = &live->base;
+	source->arena = hs_arena_create();
+	if (!source->arena)
+		return hs_err_oom();
+	struct hs_err *err = hs_live_identify(live, pid, HS_LIVE_FOR_PROC);
+	if (!err)
+		err = list_threads(live, why);
+	if (err)
+		return err;
+	read_info(live);
+	// Which program it is cannot be seen: what it was called with may say.
+	if (!source->info.exe && source->info.args)
+		source->info.exe = source->info.args[0];
+	source->info.pause_ms = -1;
+	source->info.capture = HS_CAPTURE_PROC;
+	source->info.captured_at = time(NULL);
+	err = finish(live);
+	return err ? err : hs_target_from_source(hs_take(source), ret);
 }

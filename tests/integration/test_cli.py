@@ -8,7 +8,7 @@ import shlex
 import harness
 import schema
 
-VERBS = ("analyze", "stacks", "graph")
+VERBS = ("analyze", "stacks", "graph", "doctor")
 
 
 class NoTarget(harness.TestCase):

@@ -18,9 +18,10 @@ ALLOWED = {
     "core/native": RECORDS | {"core/stepper.h"},
     "core/jvm": RECORDS | {"core/stepper.h"},
     "core/capture": BASE | {"core/target.h", "core/module_map.h", "core/source", "core/native/native.h"},
+    "core/doctor": BASE | {"core/source", "core/native/native.h", "core/native/thread_db.h", "core/target.h", "core/module_map.h", "core/words.h"},
     "core/render": PURE | {"core/renderer.h"},
     "analyzers": PURE | {"core/analyzer.h"},
-    "cli": PURE | {"core/analysis.h", "core/analyzer.h", "core/capture", "core/renderer.h", "version.h"},
+    "cli": PURE | {"core/analysis.h", "core/analyzer.h", "core/capture", "core/doctor/doctor.h", "core/renderer.h", "version.h"},
     "core": {"core"},
     "tests": {"core", "tests", "analyzers"},
 }
