@@ -99,6 +99,15 @@ static void held(const struct hs_text *text, const struct hs_target_info *info)
 		fprintf(text->out, " · %s %.1f ms", words[info->capture], info->pause_ms);
 }
 
+/** What a target in a pid namespace of its own calls itself. */
+static void own_pid(const struct hs_text *text, pid_t pid)
+{
+	hs_vec_each (thread, &text->snapshot->threads) {
+		if (pid && thread->host_tid == pid && thread->tid && thread->tid != pid)
+			fprintf(text->out, " (%d in its own namespace)", thread->tid);
+	}
+}
+
 static void header(const struct hs_text *text)
 {
 	const struct hs_snapshot *s = text->snapshot;
@@ -115,6 +124,7 @@ static void header(const struct hs_text *text)
 		                                                             : info->path)));
 	if (info->pid)
 		fprintf(text->out, " · pid %d", info->pid);
+	own_pid(text, info->pid);
 	if (info->exe)
 		fprintf(text->out, " %s", hs_words_safe(a, hs_words_base_name(info->exe)));
 	if (s->runtime.version)

@@ -230,6 +230,27 @@ class NativeCores(Lost):
                 core = self.kernel_core([program, "crash"], directory, bits)
                 self.check_core(core, directory, {"default": "names", "no headers": "", "file pages": "all"}[words])
 
+    def test_debug_file(self):
+        """The file is gone, its debug file is here: it has all names, memory what is needed to unwind."""
+        if not shutil.which("objcopy"):
+            raise harness.Unavailable("objcopy is missing (package binutils)")
+        directory, program = self.place("debug")
+        whole, library = directory / "whole.so", directory / "liblost.so"
+        flags = ("-O1", "-fomit-frame-pointer", "-fvisibility=hidden", "-fPIC", "-shared", "-Wl,--build-id=0xabcdef0123456789")
+        harness.compile_c(C / "lost_library.c", whole, *flags)
+        subprocess.run(["objcopy", "--strip-all", whole, library], check=True)
+        symbols = directory / "symbols/.build-id/ab/cdef0123456789.debug"
+        symbols.parent.mkdir(parents=True)
+        subprocess.run(["objcopy", "--only-keep-debug", whole, symbols], check=True)
+        core = self.kernel_core([program, "crash"], directory, FILTERS["file pages"])
+        library.unlink()
+        for options, is_named in (((), False), (("--debug-dir", directory / "symbols"), True)):
+            # The system's own debug files, which name the start of a thread, are not asked then.
+            report = self.check(harness.hangscope(core, *options, "--json"), whole=not is_named)
+            names = {f["function"] for t in report.data["threads"] for f in t["frames"]}
+            self.assertEqual("take_second" in names, is_named, names)
+        core.unlink()
+
     def test_without_list_of_files(self):
         """Modules by the dynamic linker's list: the same stacks."""
         directory, program = self.place("list")
@@ -276,7 +297,7 @@ class NativeCores(Lost):
 class JavaCores(NativeCores):
     """Of a JVM: JDK 17, which is installed on the host, so nothing of it is moved; and 21.0.2, which is."""
 
-    test_gcore = test_kernel = test_without_list_and_headers = None
+    test_gcore = test_kernel = test_debug_file = test_without_list_and_headers = None
 
     def test_without_list_of_files(self):
         with harness.Sample("two-monitors").start(harness.need_jdk("17")) as target:
@@ -307,7 +328,7 @@ class JavaCores(NativeCores):
         java = next(copy.rglob("bin/java"))
         if not pattern_is_plain():
             self.skipTest("kernel.core_pattern is not 'core'")
-        for bits in (0x33, 0x3F):
+        for bits in FILTERS.values():
             with self.subTest(hex(bits)):
                 classes = harness.SAMPLES_OUT / "two-monitors"
                 command = ["-Xmx64m", "-XX:ReservedCodeCacheSize=48m", "-Xss512k", "-cp", classes, "Main"]

@@ -100,7 +100,9 @@ class Namespaces(harness.TestCase):
         inner, host = thread["tid"], thread["host_tid"]
         self.assertEqual(numbers[inner], host)
         line = f"tid {inner} ({host} on the host)"
-        self.assertIn(line, harness.hangscope(target.pid).out)
+        text = harness.hangscope(target.pid).out
+        self.assertIn(line, text)
+        self.assertIn(f"pid {target.pid} ({target.inner_pid} in its own namespace)", text.splitlines()[0])
         for number in (inner, host):
             shown = harness.hangscope("stacks", target.pid, "--thread", number)
             self.assertIn(f'"{name}" {line}', shown.out)
