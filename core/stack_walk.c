@@ -30,6 +30,7 @@ struct gap_group {
 
 struct walk {
 	struct hs_snapshot *snapshot;
+	struct hs_target *target;
 	const struct hs_module_map *map;
 	const struct hs_stepper *const *steppers;
 	size_t num_steppers;
@@ -256,6 +257,24 @@ static struct hs_err *walk_step(struct walk *walk, struct walk_state *state)
 	return check_progress(walk, state, &before);
 }
 
+/**
+ * Where to go on is read after the capture. Of a thread that was not stopped it is that of another
+ * moment unless the thread still sleeps where it slept.
+ */
+static bool may_resume(const struct walk *walk, const struct hs_lwp *lwp)
+{
+	bool same = false;
+	struct hs_err *err;
+
+	if (!lwp || !lwp->host_tid || hs_regs_has(&lwp->regs, HS_REG_FP))
+		return true;
+	err = hs_target_lwp_unmoved(walk->target, lwp->host_tid, &same);
+	if (hs_err_catch(&err, HS_ERR_UNSUPPORTED))
+		return true; // a core holds all of one moment
+	hs_err_free(err);
+	return same;
+}
+
 /** A stepper that can go on elsewhere, the cursor moved there; or NULL. */
 static const struct hs_stepper *walk_resume(const struct walk *walk, struct walk_state *state)
 {
@@ -266,7 +285,13 @@ static const struct hs_stepper *walk_resume(const struct walk *walk, struct walk
 		if (!stepper->resume || (state->seen | state->resumed) & bit)
 			continue;
 		state->resumed |= bit;
+		const struct hs_cursor before = state->cursor;
+
 		if (stepper->resume(stepper->self, &state->cursor)) {
+			if (!may_resume(walk, before.lwp)) {
+				state->cursor = before;
+				continue;
+			}
 			state->stack_start = state->stack_end = 0;
 			return stepper;
 		}
@@ -327,6 +352,7 @@ struct hs_err *hs_stack_walk_all(struct hs_snapshot *snapshot, struct hs_target 
 {
 	struct walk walk = {
 		.snapshot = snapshot,
+		.target = target,
 		.map = hs_target_modules(target),
 		.steppers = steppers,
 		.num_steppers = num_steppers,

@@ -10,6 +10,7 @@ MODES = {"pause": (), "stop": ("--stop",), "rolling": ("--rolling",), "no-stop":
 _JAVA_KINDS = ("interpreted", "compiled", "inlined")
 # A thread that waits with a time-out may have woken up in between: what differs once must be equal soon.
 TRIES = 5
+FLIPS = 30
 
 
 def java_frames(thread):
@@ -74,6 +75,27 @@ class Modes(harness.TestCase):
 
     def test_same_25(self):
         self.check_jdk("25")
+
+    def test_no_stack_of_two_moments(self):
+        """Threads that move between two ways to one native function: a Java stack is one of them, or cut."""
+        jdk = harness.need_jdk("17")
+        ways = (["leftRead", *["deeper"] * 8, "left", "run"], ["rightRead", "right", "run"], ["run"])
+        whole = 0
+        with harness.temp_dir() as tmp:
+            harness.SAMPLES_OUT.mkdir(parents=True, exist_ok=True)
+            harness.compile_java(harness.ROOT / "tests/integration/java/Flip.java", tmp)
+            command = [jdk.run, "java", "-Xmx64m", "-cp", tmp, "Flip"]
+            with harness.Target(command, env=jdk.environment(tmp)) as target:
+                for i in range(FLIPS):
+                    result, data = run(target, ("no-stop", "rolling")[i % 2])
+                    for thread in data["threads"]:
+                        methods = [f["method"] for f in thread["frames"] if f["class"] == "Flip"]
+                        if thread["name"] != "flip" or not methods:
+                            continue
+                        self.assertIn(methods, ways, f"round {i}\n{result}")
+                        whole += len(methods) > 1
+                target.assert_running(self)
+        self.assertGreater(whole, FLIPS, "nothing was proved: hardly any Java stacks were read")
 
     def test_words(self):
         heads = {
