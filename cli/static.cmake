@@ -35,7 +35,11 @@ set_target_properties(hangscope_cli_static PROPERTIES OUTPUT_NAME hangscope
                                                       RUNTIME_OUTPUT_DIRECTORY static)
 set(loader dlopen dlclose dlsym dladdr dlerror iconv_open iconv iconv_close)
 list(TRANSFORM loader PREPEND LINKER:--wrap=)
-target_link_options(hangscope_cli_static PRIVATE -static-pie LINKER:--gc-sections ${loader})
+# libarchive's list of writers by number, which nobody calls, would bring all of them: an XML parser with a network client
+# for one, ciphers for another. It gets abort() for those.
+set(writers 7zip iso9660 mtree mtree_classic shar shar_dump warc xar zip)
+list(TRANSFORM writers REPLACE "(.+)" "LINKER:--defsym=archive_write_set_format_\\1=abort")
+target_link_options(hangscope_cli_static PRIVATE -static-pie LINKER:--gc-sections ${loader} ${writers})
 target_link_libraries(hangscope_cli_static PRIVATE
                       $<LINK_GROUP:RESCAN,${static_libraries}> stdc++ m)
 # The symbols in a file of their own: 1 MB that the pod does not need.

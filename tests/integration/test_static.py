@@ -66,6 +66,9 @@ class Program(Static):
         needed = subprocess.run(["readelf", "-dW", STATIC], capture_output=True, text=True, check=True).stdout
         self.assertNotIn("NEEDED", needed)
         self.assertLess(STATIC.stat().st_size, SIZE_LIMIT)
+        symbols = subprocess.run(["nm", f"{STATIC}.debug"], capture_output=True, text=True, check=True).stdout
+        self.assertIn(" main\n", symbols)
+        self.assertNotRegex(symbols, r"(?m) (getaddrinfo|gethostby\w+|getpw\w+|getgr(nam|gid)\w*|setlocale|xml\w+)$")
         if not shutil.which("strace"):
             raise harness.Unavailable("strace is missing")
         command = ["strace", "-f", "-e", "trace=open,openat,openat2,connect", STATIC, "--version"]
@@ -226,6 +229,24 @@ class DebugContainer(Static):
             self.check_cycle(target.debug(self.root, self.tool, "/tmp/hangscope", "1", "--json", uid=roots.NOBODY), "same user")
             other = target.debug(self.root, self.tool, "/tmp/hangscope", "1", uid=roots.NOBODY - 1)
             self.assertEqual(other.returncode, harness.EX_NOPERM, other.stderr)
+
+    def test_brought_home(self):
+        """A snapshot through a pipe, and with the target's files as a bundle: read here, where these files are not."""
+        with self.start() as target:
+            snapshot = target.debug(self.root, self.tool, "/tmp/hangscope", "snapshot", "1", "-o", "-")
+            script = "/tmp/hangscope snapshot 1 -o /tmp/s && /tmp/hangscope bundle /tmp/s --root /proc/1/root -o -"
+            bundle = target.debug(self.root, self.tool, "/usr/bin/busybox", "sh", "-c", script)
+        with harness.temp_dir() as tmp:
+            for name, done in (("snapshot", snapshot), ("bundle", bundle)):
+                self.assertEqual(done.returncode, 0, done.stderr)
+                (tmp / name).write_bytes(done.stdout)
+            # Without the target's files the mutexes are found by what their words look like.
+            alone = harness.hangscope(tmp / "snapshot", "--json")
+            self.assertEqual(alone.status, harness.EX_FINDINGS, str(alone))
+            whole = harness.hangscope(tmp / "bundle", "--json")
+            self.assertEqual(whole.status, harness.EX_FINDINGS, str(whole))
+            [finding] = harness.Report(whole.json()).findings("deadlock.cycle")
+            self.assertIn("ledger_lock", json.dumps(finding))
 
     def test_copied_in(self):
         """The program through the standard input of a shell in the target's container."""
