@@ -103,8 +103,9 @@ struct hs_target_info {
 };
 
 struct hs_open_options {
-	const char *exe;       /**< executable of a core; NULL: by NT_FILE and build id */
-	const char *root;      /**< where the target's files are; NULL: /proc/PID/root, or "/" */
+	const char *exe;  /**< executable of a core; NULL: by NT_FILE and build id */
+	const char *root; /**< where the target's files are; NULL: /proc/PID/root, or "/" */
+	pid_t files_of;   /**< core: the process that it is of lives, and has its files; or 0 */
 	const char *debug_dir; /**< separate debug files; NULL: the system's */
 	bool keep_stopped;     /**< --stop: until hs_target_close() */
 	bool no_stop;          /**< --no-stop: no ptrace at all */

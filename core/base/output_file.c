@@ -27,6 +27,7 @@ enum kind {
 	STREAM,  // somebody else's: nothing to name and nothing to remove
 	UNNAMED, // O_TMPFILE
 	NAMED,   // has the name temp in directory
+	DIRECT,  // a file that has lost its name, reached through /proc/self/fd: stays as it is
 };
 
 struct hs_output {
@@ -145,6 +146,16 @@ static struct hs_err *open_stream(struct hs_output *output, int fd)
 	return NULL;
 }
 
+static struct hs_err *open_direct(struct hs_output *output)
+{
+	output->kind = DIRECT;
+	output->fd = open(output->path, O_RDWR | O_TRUNC | O_CLOEXEC);
+	if (output->fd < 0)
+		return hs_err_os(errno, "cannot write %s", output->path);
+	hold_signals(output, false);
+	return NULL;
+}
+
 /** Where the file will be: the path, or what it leads to when it is a symbolic link. */
 static struct hs_err *find_place(struct hs_output *output)
 {
@@ -231,6 +242,8 @@ static struct hs_err *open_any(struct hs_output *output, bool named)
 	// To replace /dev/null by a file would be a disaster.
 	if (!stat(output->path, &st) && !S_ISREG(st.st_mode))
 		return open_stream(output, open(output->path, O_WRONLY | O_CLOEXEC | O_NOCTTY));
+	if (!stat(output->path, &st) && !st.st_nlink)
+		return open_direct(output);
 	return open_file(output, named);
 }
 

@@ -23,7 +23,8 @@ struct hs_output;
 /**
  * Begin a file that only its owner may read. @p path is "-" for standard output. What exists and
  * is no regular file (a FIFO, /dev/null) is written to directly; a terminal is refused. A regular
- * file is replaced by the commit; of a symbolic link, the file it leads to.
+ * file is replaced by the commit; of a symbolic link, the file it leads to. A file without a name,
+ * by way of /proc/self/fd, is written to, too: it goes with its last descriptor.
  * @return NULL; HS_ERR_USAGE (a terminal, an empty name); HS_ERR_OS.
  */
 HS_MUST_CHECK struct hs_err *hs_output_open(const char *path, struct hs_output **ret);

@@ -45,16 +45,14 @@ struct packer {
 	int core_fd;
 	int64_t core_size;
 	HS_VEC(struct extent) extents;
-	char *chunk;        // CHUNK bytes
-	struct hs_err *err; // of the write callback
+	char *chunk;          // CHUNK bytes
+	bool is_open, failed; // the archive; when it failed, what it still writes is dropped
+	struct hs_err *err;   // of the write callback
 	int64_t done, next_progress, total;
 };
 
 static void archive_freep(struct archive **archive)
 {
-	if (!*archive)
-		return;
-	archive_write_fail(*archive); // an unfinished one is not to be finished
 	archive_write_free(*archive);
 }
 
@@ -62,6 +60,8 @@ static la_ssize_t write_out(struct archive *archive, void *arg, const void *byte
 {
 	struct packer *packer = arg;
 
+	if (packer->failed)
+		return (la_ssize_t)len;
 	packer->err = hs_output_write(packer->output, bytes, len);
 	if (!packer->err)
 		return (la_ssize_t)len;
@@ -107,7 +107,18 @@ static struct hs_err *open_archive(struct packer *packer)
 	    archive_write_set_bytes_in_last_block(archive, 1) != ARCHIVE_OK ||
 	    archive_write_open(archive, packer, NULL, write_out, NULL) != ARCHIVE_OK)
 		return pack_err(packer, "the archive");
+	packer->is_open = true;
 	return NULL;
+}
+
+/** End an unfinished archive. One that failed is not finished, and closing alone frees all of it.
+ */
+static void drop_archive(struct packer *packer)
+{
+	packer->failed = true;
+	archive_write_fail(packer->archive);
+	if (packer->is_open)
+		archive_write_close(packer->archive);
 }
 
 static struct hs_err *put_header(struct packer *packer, const char *name, int64_t size,
@@ -246,7 +257,8 @@ static struct hs_err *put_core(struct packer *packer)
 
 static struct hs_err *put_item(struct packer *packer, const struct hs_bundle_item *item)
 {
-	struct hs_err *err = put_header(packer, item->name, (int64_t)item->size, item->mtime);
+	struct hs_err *err = put_header(packer, item->name, (int64_t)item->size,
+	                                item->text ? time(NULL) : item->mtime);
 
 	if (err)
 		return err;
@@ -291,7 +303,7 @@ static json_t *manifest(struct packer *packer)
 	json_t *core = json_pack(
 		"{s:s, s:s, s:o, s:I, s:I}", "name", "core", "kind", kinds[info->kind], "path",
 		hs_bundle_json_text(packer->arena,
-	                            info->unpacked_from ? info->unpacked_from : info->path),
+	                            packer->options->core_path ?: info->unpacked_from ?: info->path),
 		"size", (json_int_t)packer->core_size, "captured_at",
 		(json_int_t)info->captured_at);
 	json_t *root = json_pack("{s:s, s:{s:s, s:s}, s:I, s:I, s:o, s:o, s:o, s:o}", "schema",
@@ -401,6 +413,8 @@ struct hs_err *hs_bundle_write(struct hs_target *target, const struct hs_bundle_
 		err = put_all(&packer);
 	if (!err)
 		count_result(&packer, ret);
+	else
+		drop_archive(&packer);
 	hs_bundle_list_close(&packer.list);
 	hs_err_free(packer.err);
 	return err;

@@ -14,6 +14,7 @@
 struct hs_bundle_options {
 	const char *debug_dir; /**< separate debug files; NULL: the system's */
 	const char *version;   /**< of the program, for the manifest */
+	const char *core_path; /**< for the manifest; NULL: what was opened */
 	/** Whose texts below /proc are packed, too; 0: the core's, if that process still lives. */
 	pid_t pid;
 	/** As in hs_open_options. */

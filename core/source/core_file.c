@@ -16,6 +16,7 @@
 
 #include "core/base/cleanup.h"
 #include "core/source/elf_image.h"
+#include "core/source/live.h"
 #include "core/source/syscall_regs.h"
 
 // ---- reading
@@ -181,6 +182,7 @@ struct file_opener {
 	int root_fd;
 	const struct hs_mapping *main; // NULL: not known
 	const char *exe;               // options.exe
+	pid_t files_of;                // options.files_of
 	const char *root;              // for messages, "" when it is "/"
 	struct hs_arena *arena;
 };
@@ -252,6 +254,36 @@ static struct hs_err *open_below(struct file_opener *opener, const struct hs_map
 	return hs_err_oom();
 }
 
+static bool reopen(const char *path, int flags, int *fd_ret)
+{
+	hs_cleanup(hs_closep) int path_fd = open(path, O_PATH | O_CLOEXEC | flags);
+	struct hs_err *err =
+		path_fd < 0 ? hs_err_absent() : hs_root_file_reopen(path_fd, path, fd_ret);
+
+	hs_err_free(err);
+	return !err;
+}
+
+/** The kernel's own link to what a living process has mapped there; for the privileged. */
+static bool open_living(const struct file_opener *opener, const struct hs_mapping *mapping,
+                        int *fd_ret, const char **open_path_ret)
+{
+	const char *link = hs_arena_printf(
+		opener->arena, "/proc/%ld/map_files/%llx-%llx", (long)opener->files_of,
+		(unsigned long long)mapping->start, (unsigned long long)mapping->end);
+
+	*open_path_ret = link;
+	return opener->files_of && link && reopen(link, 0, fd_ret);
+}
+
+/** By its path as we see it: what the kernel shows of a living process with a root inside ours. */
+static bool open_plain(const struct file_opener *opener, const struct hs_mapping *mapping,
+                       int *fd_ret, const char **open_path_ret)
+{
+	*open_path_ret = mapping->path;
+	return opener->files_of && reopen(mapping->path, O_NOFOLLOW, fd_ret);
+}
+
 static struct hs_err *open_mapped(void *arg, const struct hs_mapping *mapping, int *fd_ret,
                                   const char **open_path_ret)
 {
@@ -271,7 +303,13 @@ static struct hs_err *open_mapped(void *arg, const struct hs_mapping *mapping, i
 		*open_path_ret = opener->core->path;
 		return NULL;
 	}
+	if (open_living(opener, mapping, fd_ret, open_path_ret))
+		return NULL;
 	struct hs_err *err = open_below(opener, mapping, len, fd_ret, open_path_ret);
+	if (err && open_plain(opener, mapping, fd_ret, open_path_ret)) {
+		hs_err_free(err);
+		return NULL;
+	}
 	if (!err || hs_err_code(err) != HS_ERR_ABSENT || !is_deleted)
 		return err;
 	// What lies where a deleted file was may still be the same build.
@@ -298,6 +336,7 @@ static struct hs_err *build_modules(struct core *core, const struct hs_open_opti
 		.root_fd = root_fd,
 		.main = main,
 		.exe = options->exe,
+		.files_of = options->files_of,
 		.root = options->root ? options->root : "",
 		.arena = core->base.arena,
 	};

@@ -10,9 +10,9 @@
 #include <sys/stat.h>
 
 #include "core/base/cleanup.h"
+#include "core/base/temp_file.h"
 #include "core/source/bundle_read.h"
 #include "core/source/elf_image.h"
-#include "core/source/temp_file.h"
 
 enum {
 	READ_AT_ONCE = 256 * 1024,

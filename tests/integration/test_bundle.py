@@ -39,6 +39,9 @@ def open_bundle(path):
     return tarfile.open(fileobj=io.BytesIO(zstd(path.read_bytes(), "-d")))
 
 
+EX_CANNOT_WRITE = 73
+
+
 class OtherMachine:
     """A root directory with hangscope and its libraries, under names that no target has."""
 
@@ -96,6 +99,8 @@ class Elsewhere(Base):
         with sample.start(jdk) as target:
             core = harness.gcore(target.pid, directory)
             self.bundle(core, machine.root / "b.tar.zst")
+            with self.subTest("of the process"):
+                self.of_process(target, machine)
         with self.subTest("the files are not there"):
             bare = machine.root / "core"
             core.rename(bare)
@@ -115,6 +120,23 @@ class Elsewhere(Base):
         self.assertEqual(there, here)
         self.assertEqual({m["state"] for m in here["modules"] if m["path"] != "[vdso]"}, {"ok"})
         core.unlink()
+
+    def of_process(self, target, machine):
+        """A snapshot is packed: the report is that of the snapshot."""
+        path = machine.root / "live.tar.zst"
+        result = self.bundle(target.pid, path)
+        target.assert_running(self)
+        self.assertIn(f"snapshot of {target.pid}: ", result.err)
+        with open_bundle(path) as archive:
+            self.assertIn("texts/status", archive.getnames())
+            archive.extract("core", machine.root)
+        here = harness.hangscope(machine.root / "core", "--json").json()
+        there = machine.hangscope("/live.tar.zst", "--json").json()
+        self.assertEqual((here["target"]["kind"], here["verdict"]), ("snapshot", "deadlock"))
+        self.assertNotEqual(here["target"].pop("path"), there["target"].pop("path"))
+        self.assertEqual(there, here)
+        path.unlink()
+        (machine.root / "core").unlink()
 
     def make(self, directory):
         directory.mkdir()
@@ -232,6 +254,19 @@ class Native(Base):
         self.assertNotEqual(here["target"].pop("path"), there["target"].pop("path"))
         self.assertEqual(there, here)
 
+    @unittest.skipIf(os.geteuid(), "/proc/PID/map_files is for root")
+    def test_deleted_file(self):
+        """A living process still has what was deleted, or replaced by another build."""
+        program, path = self.scratch("deleted", self.program.read_bytes()), self.scratch("deleted.b")
+        program.chmod(0o700)
+        with harness.Target([program]) as target:
+            program.unlink()
+            program.write_bytes(pathlib.Path("/bin/sh").read_bytes())
+            self.bundle(target.pid, path)
+        report = harness.hangscope(path, "--json").json()
+        self.assertEqual(report["verdict"], "deadlock")
+        self.assertEqual({m["state"] for m in report["modules"] if m["path"] == str(program)}, {"ok"})
+
     # Where it goes.
 
     def test_pipe(self):
@@ -245,7 +280,7 @@ class Native(Base):
     def test_reader_that_goes_away(self):
         command = f'"{harness.HANGSCOPE}" bundle "{self.core}" -o - | head -c 100 >/dev/null; echo "${{PIPESTATUS[0]}}"'
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=QUICK, check=True)
-        self.assertIn(done.stdout.strip(), (str(128 + signal.SIGPIPE), str(harness.EX_NOINPUT)), done.stderr)
+        self.assertIn(done.stdout.strip(), (str(128 + signal.SIGPIPE), str(EX_CANNOT_WRITE)), done.stderr)
 
     def test_terminal(self):
         master, slave = pty.openpty()
@@ -260,7 +295,7 @@ class Native(Base):
             os.close(master)
 
     def test_usage(self):
-        for args in (("bundle", self.core), ("analyze", self.core, "-o", "x"), ("bundle", "-o", "x"), ("bundle", self.core, "-o", "")):
+        for args in (("bundle", self.core), ("bundle", self.core, "-o", "x", "--redact"), ("analyze", self.core, "-o", "x"), ("bundle", "-o", "x"), ("bundle", self.core, "-o", "")):
             with self.subTest(args=args):
                 self.refused(harness.hangscope(*args), harness.EX_USAGE, "hangscope: ")
 
@@ -269,12 +304,18 @@ class Native(Base):
         script = 'mount -t tmpfs -o size=2m none "$0" && "$@"; status=$?; ls -A "$0"; exit $status'
         small = self.tmp / "small"
         small.mkdir(exist_ok=True)
-        for command in (["bundle", self.core, "-o", small / "b"], [self.whole]):
+        for command, status in (
+            (["bundle", self.core, "-o", small / "b"], EX_CANNOT_WRITE),
+            (["bundle", self.target.pid, "-o", small / "b"], EX_CANNOT_WRITE),
+            ([self.whole], harness.EX_NOINPUT),
+        ):
             with self.subTest(command=command):
                 result = harness.hangscope(
                     *command, prefix=[*namespace(), "sh", "-c", script, small], env={"TMPDIR": str(small)}, timeout=QUICK
                 )
-                self.refused(result, harness.EX_NOINPUT, "No space left on device")
+                self.assertEqual(result.status, status, str(result))
+                self.assertEqual(result.out, "", "nothing is left in the directory")
+                self.assertIn("No space left on device", result.err)
 
     def test_killed(self):
         """Whenever it ends, there is no half of a file."""
@@ -291,6 +332,11 @@ class Native(Base):
             self.assertEqual([p.name for p in self.tmp.glob(".hangscope-*")], [])
 
     # Bad ones.
+
+    def test_no_process(self):
+        path = self.scratch("none.b")
+        self.refused(harness.hangscope("bundle", "4194304", "-o", path), harness.EX_NOINPUT, "4194304")
+        self.assertFalse(path.exists())
 
     def test_truncated(self):
         content = self.whole.read_bytes()

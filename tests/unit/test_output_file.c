@@ -174,6 +174,26 @@ static void test_devices_stay(void **state)
 	assert_true(S_ISCHR(st.st_mode));
 }
 
+/** A file that was unlinked has no name to be replaced: it is written to. */
+static void test_unlinked(void **state)
+{
+	const struct fixture *fixture = *state;
+	hs_cleanup(hs_closep) int fd = open(fixture->path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+	struct hs_output *output = NULL;
+	char path[40], content[8] = "";
+
+	assert_int_equal(write(fd, "old old", 7), 7);
+	assert_int_equal(unlink(fixture->path), 0);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	assert_ok(hs_output_open(path, &output));
+	assert_false(hs_output_is_stream(output));
+	assert_ok(hs_output_write(output, "new", 3));
+	assert_ok(hs_output_commit(output));
+	assert_int_equal(pread(fd, content, sizeof(content), 0), 3);
+	assert_string_equal(content, "new");
+	assert_int_equal(count_files(fixture->dir), 0);
+}
+
 static void test_terminal(void **state)
 {
 	hs_cleanup(hs_closep) int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -312,6 +332,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_follows_a_link, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_devices_stay, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_terminal, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unlinked, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_places, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_size_limit, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_signal, setup, teardown),

@@ -4,7 +4,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE // O_TMPFILE, secure_getenv()
 #endif
-#include "core/source/temp_file.h"
+#include "core/base/temp_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -57,8 +57,8 @@ struct hs_err *hs_temp_file_open(const char *from, struct hs_temp_file *ret)
 	int fd = open_temporary(directory);
 
 	if (fd < 0)
-		return hs_err_os(errno, "cannot make a temporary file in %s to unpack %s",
-		                 directory, from);
+		return hs_err_os(errno, "cannot make a temporary file for %s in %s (set TMPDIR)",
+		                 from, directory);
 	*ret = (struct hs_temp_file){.fd = fd, .directory = directory, .from = from};
 	return NULL;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * @file
- * Temporary files for what was unpacked: unlinked from the start, and sparse. Not installed.
+ * Temporary files for captures: unlinked from the start, and sparse. Not installed.
  */
 #ifndef HS_TEMP_FILE_H
 #define HS_TEMP_FILE_H
@@ -14,7 +14,7 @@
 struct hs_temp_file {
 	int fd;                /**< closed by the owner of the struct */
 	const char *directory; /**< where it lies, for messages */
-	const char *from;      /**< what is unpacked into it, for messages */
+	const char *from;      /**< what is unpacked into it, for messages; borrowed */
 	int64_t size;          /**< so far */
 	int64_t next_check;    /**< of the room on the disk */
 };
