@@ -154,6 +154,8 @@ HS_CHECK(core_memory)
 	const struct hs_core_facts *core = &facts->core;
 
 	check->answer = core->num_lost_areas ? HS_NO : HS_YES;
+	if (core->is_snapshot)
+		check->detail = "a snapshot: what an analysis reads, not the rest of the heap";
 	if (!core->num_lost_areas)
 		return;
 	check->detail = hs_arena_printf(arena, "%zu area%s of anonymous memory (%s) %s not in it",
@@ -168,9 +170,12 @@ HS_CHECK(core_memory)
 HS_CHECK(kind)
 {
 	check->answer = HS_YES;
-	check->detail =
-		facts->core.killed
-			? hs_arena_printf(arena, "by the kernel, when signal %d ended the process",
-	                                  facts->core.signo)
-			: "on demand (gcore, a snapshot): the process did not crash";
+	if (facts->core.is_snapshot)
+		check->detail = "by hangscope snapshot, of a process that ran on";
+	else if (facts->core.killed)
+		check->detail =
+			hs_arena_printf(arena, "by the kernel, when signal %d ended the process",
+		                        facts->core.signo);
+	else
+		check->detail = "on demand (gcore): the process did not crash";
 }

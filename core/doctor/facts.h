@@ -66,7 +66,8 @@ struct hs_file_facts {
 };
 
 struct hs_core_facts {
-	bool killed; /**< the kernel wrote it, when the process died of a signal */
+	bool is_snapshot; /**< of hangscope snapshot: most of the memory is not in it, on purpose */
+	bool killed;      /**< the kernel wrote it, when the process died of a signal */
 	int signo;
 	size_t threads, threads_without_regs;
 	uint64_t truncated;    /**< bytes */

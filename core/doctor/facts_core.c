@@ -52,7 +52,9 @@ struct hs_err *hs_facts_core(struct hs_doctor_facts *facts, const struct hs_doct
 	facts->core.killed = info->signo != 0;
 	facts->core.truncated = info->truncated_bytes;
 	count_threads(&facts->core, target);
-	count_lost_memory(&facts->core, target);
+	facts->core.is_snapshot = info->kind == HS_TARGET_SNAPSHOT;
+	if (!facts->core.is_snapshot)
+		count_lost_memory(&facts->core, target);
 	hs_facts_files(&facts->files, target, options->debug_dir, arena);
 	return NULL;
 }

@@ -95,14 +95,16 @@ static const char *id_of(const char *mounts, struct hs_arena *arena)
 	return NULL;
 }
 
-/** The value of hidepid= among the options of the mount of /proc. */
+/** The value of hidepid= among the options of the last mount of /proc: it covers the others. */
 static const char *hidepid_of(const char *mounts, struct hs_arena *arena)
 {
 	static const char option[] = "hidepid=";
-	const char *line = mounts ? strstr(mounts, " /proc ") : NULL;
+	const char *line = NULL;
+
+	for (const char *at = mounts; at && (at = strstr(at, " /proc ")); at++)
+		line = at;
 	const char *end = line ? strchr(line, '\n') : NULL;
 	const char *at = line ? strstr(line, option) : NULL;
-
 	if (!at || (end && at > end))
 		return NULL;
 	at += strlen(option);

@@ -229,7 +229,7 @@ class Live(Doctor):
         if subprocess.run([*prefix, "true"], capture_output=True).returncode:
             raise harness.Unavailable("/proc cannot be mounted with hidepid here")
         data, checks = self.examine(self.target.pid, prefix=prefix, status=harness.EX_NOPERM)
-        self.assertIn("hidepid", checks["attach.process"]["detail"])
+        self.assertRegex(checks["attach.process"]["detail"], r"hidepid=(2|invisible)\b")
         result = self.run_copy(self.target.pid, prefix=prefix)
         self.assertEqual((result.status, result.out), (harness.EX_NOPERM, ""), str(result))
         self.assertIn("hidepid", result.err)
@@ -265,6 +265,17 @@ class Live(Doctor):
 
 
 class Cores(Doctor):
+    def test_snapshot(self):
+        snapshot = self.tmp / "snapshot"
+        taken = harness.hangscope("snapshot", self.target.pid, "-o", snapshot)
+        self.assertEqual(taken.status, harness.EX_CLEAR, str(taken))
+        _, checks = self.examine(snapshot, status=harness.EX_CLEAR)
+        self.assertIn("hangscope snapshot", checks["core.kind"]["detail"])
+        self.assertEqual(checks["core.memory"]["answer"], "yes")
+        refused = self.run_copy("snapshot", self.target.pid, "-o", "/dev/null", prefix=AS_NOBODY)
+        self.assertEqual(refused.status, harness.EX_NOPERM, str(refused))
+        self.assertRegex(refused.err, r"(?m)^  Do this: ")
+
     def test_whole_cut_and_without_its_program(self):
         program = self.tmp / "program"
         harness.compile_c(harness.SAMPLES / "pthread-cycle" / "main.c", program)
