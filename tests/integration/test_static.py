@@ -248,6 +248,33 @@ class DebugContainer(Static):
             [finding] = harness.Report(whole.json()).findings("deadlock.cycle")
             self.assertIn("ledger_lock", json.dumps(finding))
 
+    def test_jvm(self):
+        """A JVM in its own root directory: the report in the debug container, and that of a bundle, read here."""
+        jdk = harness.need_jdk("25")
+        root = pathlib.Path(jdk.run).parent / "root"
+        if not root.is_dir():
+            self.skipTest("this JDK has no root directory of its own")
+        [java] = (path for path in root.glob("usr/lib/jvm/*/bin/java") if not path.parents[1].is_symlink())
+        sample = harness.SAMPLES_OUT / "loader-lock-vs-link-old-verifier"
+        if not sample.exists():
+            harness.build_samples(sample.name)
+        content = self.scratch()
+        os.chmod(content, 0o755)
+        shutil.copytree(sample, content, dirs_exist_ok=True)
+        command = [f"/{java.relative_to(root)}", "-Xmx64m", "-cp", "/tmp/boot", "boot.Boot", "/tmp/app/"]
+        with roots.Container(root, content, command) as target:
+            report = target.debug(self.root, self.tool, "/tmp/hangscope", "1", "--json")
+            script = "/tmp/hangscope snapshot 1 -o /tmp/s && /tmp/hangscope bundle /tmp/s --root /proc/1/root -o -"
+            bundle = target.debug(self.root, self.tool, "/usr/bin/busybox", "sh", "-c", script)
+        self.assertEqual(report.returncode, harness.EX_FINDINGS, report.stderr)
+        self.assertEqual(bundle.returncode, 0, bundle.stderr)
+        with harness.temp_dir() as tmp:
+            (tmp / "bundle").write_bytes(bundle.stdout)
+            home = harness.hangscope(tmp / "bundle", "--json")
+        there, here = (harness.Report(data).findings("class-loading.loader-lock-vs-link") for data in (json.loads(report.stdout), home.json()))
+        self.assertEqual(len(there), 1)
+        self.assertEqual([f["signature"] for f in there], [f["signature"] for f in here])
+
     def test_copied_in(self):
         """The program through the standard input of a shell in the target's container."""
         with self.start() as target:
