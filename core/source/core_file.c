@@ -584,20 +584,18 @@ static void fill_info(struct core *core, const struct stat *st)
 	}
 }
 
-static void add_gaps(struct core *core)
+/** What explains all else that is missing: first in the report. */
+static void add_first_gap(struct core *core)
 {
 	struct hs_source *source = &core->base;
-	const struct core_notes *notes = &core->notes;
 
-	if (core->lost_notes && !source->num_lwps)
+	if (core->lost_notes && !core->notes.threads.len)
 		hs_source_gap(
 			source, core->path,
 			"all threads and stacks: no lock that native code or the kernel knows of",
 			"the core has no threads: it is cut off (%zu bytes are missing), and the "
-			"list of "
-			"them was in the part that is lost, since gdb's gcore writes it last. Take "
-			"the "
-			"core again with more room (df, ulimit -f)",
+			"list of them was in the part that is lost, since gdb's gcore writes it "
+			"last. Take the core again with more room (df, ulimit -f)",
 			source->info.truncated_bytes);
 	else if (source->info.truncated_bytes)
 		hs_source_gap(
@@ -606,6 +604,13 @@ static void add_gaps(struct core *core)
 			"the core is cut off: %zu bytes are missing (it was written to a full "
 			"disk, or under a size limit: ulimit -c)",
 			source->info.truncated_bytes);
+}
+
+static void add_gaps(struct core *core)
+{
+	struct hs_source *source = &core->base;
+	const struct core_notes *notes = &core->notes;
+
 	if (core->num_bad_headers)
 		hs_source_gap(source, core->path, "memory that those headers describe",
 		              "program headers that overlap or make no sense: %zu",
@@ -618,14 +623,12 @@ static void add_gaps(struct core *core)
 		hs_source_gap(source, core->path, "threads or mapped files beyond the limit",
 		              "it has more notes, threads or mappings than can be read");
 	if (!notes->has_files && core->num_images)
-		hs_source_gap(
-			source, core->path,
-			"function names and unwinding of programs and libraries that were not "
-			"found",
-			"the core has no list of mapped files (NT_FILE): %zu programs and "
-			"libraries "
-			"were found in its memory instead",
-			core->num_images);
+		hs_source_gap(source, core->path,
+		              "function names and unwinding of programs and libraries that were "
+		              "not found",
+		              "the core has no list of mapped files (NT_FILE): %zu programs and "
+		              "libraries were found in its memory instead",
+		              core->num_images);
 	else if (!notes->has_files)
 		hs_source_gap(source, core->path, "function names and unwinding of all native code",
 		              "the core has no list of mapped files (NT_FILE)");
@@ -653,6 +656,7 @@ static struct hs_err *load(struct core *core, const struct hs_open_options *opti
 
 	const struct hs_mapping *main = hs_core_main_mapping(core);
 	fill_info(core, st);
+	add_first_gap(core);
 	err = build_modules(core, options, root_fd, main);
 	if (!err)
 		err = check_exe(core, options, main);

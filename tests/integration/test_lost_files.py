@@ -291,6 +291,8 @@ class NativeCores(Lost):
             self.assertIn("INCOMPLETE  nothing is known of its threads", result.out)
             self.assertRegex(result.out, r"cut off \(\d+ bytes are missing\)")
             self.assertIn("Take the", result.out)
+            first = harness.hangscope(core, "--json").json()["gaps"][0]
+            self.assertRegex(first["reason"], "no threads: it is cut off")
         core.unlink()
 
 
