@@ -194,6 +194,57 @@ static void never_stopped(void **state)
 	live_target_end(&fixture);
 }
 
+static void one_thread_at_a_time(void **state)
+{
+	(void)state;
+	struct live_target fixture = live_target_start(WITH_VFORK);
+	const struct hs_open_options options = {.rolling = true};
+
+	for (int i = 0; live_thread_state(fixture.pid, fixture.shared->vforker) != 'D'; i++) {
+		assert_true(i < PATIENCE * 1000);
+		sleep_ms(1);
+	}
+	struct hs_target *target = live_target_open(fixture.pid, &options);
+	const struct hs_target_info *info = hs_target_info(target);
+	const struct hs_lwp *reader = live_target_lwp(target, fixture.shared->reader);
+	size_t num_gaps = 0;
+	uint64_t value;
+	bool same = false;
+
+	assert_int_equal(info->capture, HS_CAPTURE_ROLLING);
+	assert_true(info->pause_ms > 0 && hs_target_held_ms(target) == info->pause_ms);
+	assert_true(hs_regs_has(&reader->regs, HS_REG_R15));
+	assert_int_equal(reader->syscall_nr, SYS_read);
+	assert_null(hs_target_lwp_unmoved(target, fixture.shared->reader, &same));
+	assert_true(same);
+	// In the vfork() it cannot be stopped, and nobody waits for that.
+	assert_true(live_target_lwp(target, fixture.shared->vforker)->has_regs);
+	assert_int_equal(hs_target_gaps(target, &num_gaps)[0].subject[0], 'o');
+	assert_true(num_gaps > 0);
+
+	hs_addr sp = reader->regs.value[HS_REG_SP];
+	live_target_assert_untouched(&fixture);
+	live_target_end(&fixture);
+	assert_null(hs_target_read_u64(target, sp, &value)); // its stack was copied
+	hs_target_close(target);
+}
+
+static void how_long_it_is_held(void **state)
+{
+	(void)state;
+	struct live_target fixture = live_target_start(0);
+	const struct hs_open_options options = {.keep_stopped = true};
+	struct hs_target *target = live_target_open(fixture.pid, &options);
+	double first = hs_target_held_ms(target);
+
+	assert_int_equal(hs_target_info(target)->capture, HS_CAPTURE_STOP);
+	sleep_ms(20);
+	assert_true(hs_target_held_ms(target) >= first + 20);
+	hs_target_close(target);
+	live_target_assert_untouched(&fixture);
+	live_target_end(&fixture);
+}
+
 static void a_stopped_process_stays_stopped(void **state)
 {
 	(void)state;
@@ -463,6 +514,8 @@ int main(void)
 		cmocka_unit_test(moved_or_not),
 		cmocka_unit_test(held_until_close),
 		cmocka_unit_test(never_stopped),
+		cmocka_unit_test(one_thread_at_a_time),
+		cmocka_unit_test(how_long_it_is_held),
 		cmocka_unit_test(a_stopped_process_stays_stopped),
 		cmocka_unit_test(an_uninterruptible_sleep_delays_nothing),
 		cmocka_unit_test(threads_outlive_their_leader),
