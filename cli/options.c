@@ -105,7 +105,7 @@ static void print_help(void)
 	     "\n"
 	     "Exit status: 0 nothing found, 1 findings, 2 incomplete, 64 usage, 66 no such input "
 	     "or\n"
-	     "not a readable core, 77 permission, 70 our own bug.");
+	     "not a readable core, 73 cannot write the file, 77 permission, 70 our own bug.");
 }
 
 static void print_version(void)

@@ -163,8 +163,8 @@ static bool other_dynamic(const struct check *check)
 	len -= len % sizeof(in_file[0]);
 	if (!len || !hs_pread_full(check->fd, in_file, len, dynamic->offset))
 		return false;
-	struct hs_err *err = check->source->ops->read(check->source, check->bias + dynamic->vaddr,
-	                                              in_memory, len);
+	struct hs_err *err =
+		hs_source_read(check->source, check->bias + dynamic->vaddr, in_memory, len);
 	if (err) {
 		hs_err_free(err);
 		return false;

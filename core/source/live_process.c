@@ -93,6 +93,11 @@ static const char *live_fd_link(struct hs_source *source, int fd)
 	return len > 0 ? hs_arena_strndup(source->arena, link, (size_t)len) : NULL;
 }
 
+static int live_proc_directory(const struct hs_source *source)
+{
+	return ((const struct hs_live *)source)->proc_fd;
+}
+
 static void live_close(struct hs_source *source)
 {
 	struct hs_live *live = (struct hs_live *)source;
@@ -122,6 +127,7 @@ static const struct hs_source_ops live_ops = {
 	.lwp_switches = live_lwp_switches,
 	.held_ms = live_held_ms,
 	.fd_link = live_fd_link,
+	.proc_directory = live_proc_directory,
 	.close = live_close,
 };
 

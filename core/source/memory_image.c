@@ -57,7 +57,7 @@ static bool read_memory(const struct maker *maker, uint64_t vaddr, void *buf, si
 
 	if (hs_addr_wraps(addr, len))
 		return false;
-	struct hs_err *err = maker->source->ops->read(maker->source, addr, buf, len);
+	struct hs_err *err = hs_source_read(maker->source, addr, buf, len);
 	hs_err_free(err);
 	return !err;
 }

@@ -44,6 +44,8 @@ struct hs_source_ops {
 	bool (*is_process)(const struct hs_source *source, const void *auxv, size_t len);
 	/** What @p fd is open for, into the arena; NULL: not known. The function may be NULL. */
 	const char *(*fd_link)(struct hs_source *source, int fd);
+	/** /proc/PID of a live process, borrowed; NULL: it is none. */
+	int (*proc_directory)(const struct hs_source *source);
 	/** Resume what open stopped, free everything and @p source itself. */
 	void (*close)(struct hs_source *source);
 };
