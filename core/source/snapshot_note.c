@@ -252,7 +252,8 @@ static void read_fds(const struct reader *r, const json_t *list)
 
 	for (size_t i = 0; i < len; i++) {
 		const json_t *row = json_array_get(list, i);
-		json_int_t fd = json_integer_value(json_array_get(row, 0));
+		const json_t *number = json_array_get(row, 0);
+		json_int_t fd = json_is_integer(number) ? json_integer_value(number) : -1;
 		const char *target = read_text(r, json_array_get(row, 1));
 
 		if (!target || fd < 0 || fd > INT32_MAX)

@@ -127,6 +127,13 @@ class Bench:
             self.row("jhsdb jstack --mixed --pid",
                      ["jhsdb", "jstack", "--mixed", "--pid", self.pid], True, 1)
         self.row("jstack -l PID", ["jstack", "-l", self.pid], True)
+        self.snapshot = self.work / "snapshot"
+        self.row("hangscope snapshot PID",
+                 [self.hangscope, "snapshot", self.pid, "-o", str(self.snapshot)], True)
+        self.row("hangscope snapshot --full PID",
+                 [self.hangscope, "snapshot", self.pid, "--full", "-o", str(self.work / "full")],
+                 True, 1)
+        (self.work / "full").unlink(missing_ok=True)
         self.row("gcore PID", ["gcore", "-o", str(self.work / "core"), self.pid], True, 1)
         java = os.path.realpath(f"/proc/{self.pid}/exe")
         self.row("hangscope stacks CORE", [self.hangscope, "stacks", "--all", core], False)
@@ -137,6 +144,10 @@ class Bench:
             self.row("jhsdb jstack --mixed --core",
                      ["jhsdb", "jstack", "--mixed", "--exe", java, "--core", core], False, 1)
         print(f"\ncore: {os.path.getsize(core) / 1e6:.0f} MB")
+        if self.snapshot.exists():
+            print(f"snapshot: {self.snapshot.stat().st_size / 1e6:.1f} MB")
+            self.rows["gcore PID"]["size"] = os.path.getsize(core)
+            self.rows["hangscope snapshot PID"]["size"] = self.snapshot.stat().st_size
 
     def run_growth(self):
         print("| tool | wall s | CPU s | peak MB | pause ms | lines | n |")
@@ -168,6 +179,9 @@ class Bench:
         self.ratio("wall", "hangscope stacks PID", "gdb -p PID", 5)
         self.ratio("pause", "hangscope stacks PID", "gdb -p PID", 50)
         self.ratio("pause", "hangscope stacks PID", "jstack -l PID", 1)
+        if "size" in self.rows.get("gcore PID", {}):
+            self.ratio("size", "hangscope snapshot PID", "gcore PID", 50)
+        self.ratio("pause", "hangscope snapshot PID", "gcore PID", 100)
         for name in ("hangscope stacks PID", "hangscope stacks CORE"):
             mb = self.rows[name]["mb"]
             print(f"| peak memory of {name} | {mb:.0f} MB | 100 MB | "

@@ -30,7 +30,7 @@ def pcs_of(report):
             if frame["kind"] != "native":
                 break
             frames.append(int(frame["pc"], 16))
-        if thread["tid"] and frames:
+        if thread["tid"]:
             stacks[thread["tid"]] = frames
     return stacks
 
