@@ -276,8 +276,9 @@ struct hs_err *hs_bundle_list_texts(struct hs_bundle_list *list, struct hs_targe
 
 json_t *hs_bundle_json_text(struct hs_arena *arena, const char *raw)
 {
-	json_t *text = raw ? json_string(raw) : json_null();
-
+	if (!raw)
+		return json_null();
+	json_t *text = json_string(raw);
 	if (text)
 		return text;
 	char *copy = hs_arena_alloc(arena, 4 * strlen(raw) + 1), *out = copy;
