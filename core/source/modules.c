@@ -283,6 +283,24 @@ static struct hs_err *replace_file(struct builder *builder, struct candidate *ca
 	return NULL;
 }
 
+/** A snapshot of a program whose file was deleted: who reads it finds that file nowhere. */
+static struct hs_err *record_image(struct builder *builder, const struct candidate *candidate)
+{
+	struct hs_memory_image image = {.fd = -1};
+
+	if (!builder->source->record || !candidate->module.deleted ||
+	    candidate->in_memory != HS_ELF_IMAGE)
+		return NULL;
+	struct hs_err *err = hs_memory_image_make(builder->source, candidate->module.start,
+	                                          &candidate->image, &image);
+	if (image.fd >= 0)
+		close(image.fd);
+	if (err && hs_err_code(err) == HS_ERR_OOM)
+		return err;
+	hs_err_free(err);
+	return NULL;
+}
+
 /** Settle everything about a candidate that is a module, and keep it. */
 static struct hs_err *keep(struct builder *builder, struct candidate *candidate)
 {
@@ -308,6 +326,13 @@ static struct hs_err *keep(struct builder *builder, struct candidate *candidate)
 
 		if (err)
 			return err;
+	} else {
+		struct hs_err *err = record_image(builder, candidate);
+
+		if (err) {
+			close_file(module);
+			return err;
+		}
 	}
 
 	struct hs_module *slot = hs_vec_push(builder->source->arena, &builder->modules);

@@ -140,6 +140,17 @@ class Live(Lost):
         """The program too, and its directory."""
         self.check_change("all gone", "missing")
 
+    def test_snapshot(self):
+        """A small core of it has what its readers, who find the file nowhere, need of it."""
+        directory, program = self.place("snapshot")
+        with harness.Target([program]) as target:
+            self.change(directory, "deleted")
+            for prefix in ((), WITHOUT) if os.geteuid() == 0 else ((),):
+                snapshot = directory / "small"
+                harness.hangscope("snapshot", target.pid, "-o", snapshot, prefix=prefix)
+                self.check(harness.hangscope(snapshot, "--json"))
+                snapshot.unlink()
+
     def test_libjvm_replaced(self):
         """An upgrade of the JDK under a running JVM."""
         original = pathlib.Path(harness.need_jdk("21.0.2").run).parent / "unpacked"
