@@ -118,13 +118,28 @@ static struct hs_err *roll_one(struct rolling *rolling, size_t index, bool *agai
 	return err;
 }
 
+/** Has a late thread stopped, or does it only wait for a CPU? Others are gone, or stop who knows
+ * when. */
+static bool is_worth_waiting(const struct rolling *rolling)
+{
+	struct hs_live *live = rolling->live;
+
+	for (size_t i = 0; i < rolling->num_late; i++) {
+		char state = hs_live_weed(live, &live->tasks.items[rolling->late[i]]);
+
+		if (state == 'R' || state == 't')
+			return true;
+	}
+	return false;
+}
+
 /** Give late threads a little time. The end of this thread lets go of those that never stop. */
 static struct hs_err *wait_for_late(struct rolling *rolling)
 {
 	int64_t deadline = hs_live_now() + LATE_PATIENCE;
 	struct hs_err *err = NULL;
 
-	while (!err && rolling->num_late) {
+	while (!err && is_worth_waiting(rolling)) {
 		int64_t since = hs_live_now();
 
 		if (since >= deadline)
