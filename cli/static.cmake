@@ -40,8 +40,10 @@ list(TRANSFORM loader PREPEND LINKER:--wrap=)
 set(writers 7zip iso9660 mtree mtree_classic shar shar_dump warc xar zip)
 list(TRANSFORM writers REPLACE "(.+)" "LINKER:--defsym=archive_write_set_format_\\1=abort")
 target_link_options(hangscope_cli_static PRIVATE -static-pie LINKER:--gc-sections ${loader} ${writers})
+# A library: what is there already is not taken from it.
+add_library(hangscope_eu_search STATIC core/native/static/eu_search.c)
 target_link_libraries(hangscope_cli_static PRIVATE
-                      $<LINK_GROUP:RESCAN,${static_libraries}> stdc++ m)
+                      $<LINK_GROUP:RESCAN,${static_libraries},hangscope_eu_search> stdc++ m)
 # The symbols in a file of their own: 1 MB that the pod does not need.
 add_custom_command(TARGET hangscope_cli_static POST_BUILD VERBATIM
   COMMAND ${CMAKE_OBJCOPY} --only-keep-debug $<TARGET_FILE:hangscope_cli_static>
