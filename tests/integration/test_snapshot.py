@@ -158,6 +158,33 @@ def add_tests():
             setattr(Samples, f"test_{name}", test)
 
 
+class Virtual(harness.TestCase):
+    """Stacks of virtual threads that are not mounted lie in the heap, and with ZGC pointers have colours."""
+
+    compare, moving = Samples.compare, staticmethod(Samples.moving)
+
+    def check_virtual(self, options):
+        jdk = harness.need_jdk("25")
+        with harness.temp_dir() as tmp:
+            harness.SAMPLES_OUT.mkdir(parents=True, exist_ok=True)  # shown to every JDK, built or not
+            harness.compile_java(harness.ROOT / "tests/integration/java/Virtual.java", tmp)
+            command = [jdk.run, "java", "-Xmx128m", "-Djdk.virtualThreadScheduler.parallelism=8", *options, "-cp", tmp]
+            command += ["Virtual", "warm", "mixed", "pinned", "executors"]
+            with harness.Target(command, env=jdk.environment(tmp)) as target:
+                done = harness.hangscope("snapshot", target.pid, "-o", tmp / "x")
+                self.assertEqual(done.status, 0, done)
+                live = harness.hangscope("stacks", "--all", "--locals", "--json", target.pid).json()
+                target.close()
+                self.assertTrue(any(t["kind"] == "virtual" and t["frames"] for t in live["threads"]))
+                self.compare(live, harness.hangscope("stacks", "--all", "--locals", "--json", tmp / "x").json())
+
+    def test_g1(self):
+        self.check_virtual([])
+
+    def test_zgc(self):
+        self.check_virtual(["-XX:+UseZGC"])
+
+
 add_tests()
 
 
