@@ -20,6 +20,7 @@
 #include <linux/futex.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -467,6 +468,8 @@ static void prepare(void)
 	struct sigaction action = {.sa_handler = ignore};
 	sigset_t set;
 
+	// Where it may: queue and semaphore end with this program even when it is killed.
+	(void)unshare(CLONE_NEWIPC);
 	sigaction(SIGUSR1, &action, NULL);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
