@@ -266,8 +266,7 @@ class DebugContainer(Static):
         command = [f"/{java.relative_to(root)}", "-Xmx64m", "-cp", "/tmp/boot", "boot.Boot", "/tmp/app/"]
         with roots.Container(root, content, command) as target:
             report = target.debug(self.root, self.tool, "/tmp/hangscope", "1", "--json")
-            script = "/tmp/hangscope snapshot 1 -o /tmp/s && /tmp/hangscope bundle /tmp/s --root /proc/1/root -o -"
-            bundle = target.debug(self.root, self.tool, "/usr/bin/busybox", "sh", "-c", script)
+            bundle = target.debug(self.root, self.tool, "/tmp/hangscope", "bundle", "1", "-o", "-")
         self.assertEqual(report.returncode, harness.EX_FINDINGS, report.stderr)
         self.assertEqual(bundle.returncode, 0, bundle.stderr)
         with harness.temp_dir() as tmp:
