@@ -23,7 +23,7 @@ struct collector {
 	// Of the frame at hand.
 	const struct hs_variable_table *table;
 	int32_t bci;
-	HS_VEC(struct hs_local) locals;
+	HS_VEC(struct hs_local) locals; /**< scratch */
 
 	// Of the thread at hand.
 	struct hs_err *why; /**< first thing that could not be read */
@@ -304,6 +304,22 @@ static struct hs_err *add_others(struct collector *c, unsigned slot)
 	return err;
 }
 
+/** Give the frame its own copy, of the size that it has. */
+static struct hs_err *store_locals(const struct collector *c, struct hs_frame *frame)
+{
+	struct hs_local *locals;
+
+	if (!c->locals.len)
+		return NULL;
+	locals = hs_arena_calloc(c->jvm->arena, c->locals.len, sizeof(*locals));
+	if (!locals)
+		return hs_err_oom();
+	memcpy(locals, c->locals.items, c->locals.len * sizeof(*locals));
+	frame->locals = locals;
+	frame->num_locals = (uint16_t)c->locals.len;
+	return NULL;
+}
+
 static struct hs_err *collect_frame(struct collector *c, uint32_t index, struct hs_frame *frame)
 {
 	struct hs_err *err;
@@ -327,14 +343,11 @@ static struct hs_err *collect_frame(struct collector *c, uint32_t index, struct 
 	if (err)
 		return err;
 	c->bci = frame->location->bci;
-	c->locals.items = NULL;
-	c->locals.len = c->locals.cap = 0;
+	c->locals.len = 0;
 	err = add_arguments(c, &slots);
 	if (!err)
 		err = add_others(c, slots);
-	frame->locals = c->locals.items;
-	frame->num_locals = (uint16_t)c->locals.len;
-	return err;
+	return err ? err : store_locals(c, frame);
 }
 
 // ---- all threads
