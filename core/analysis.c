@@ -32,20 +32,6 @@ struct hs_analysis {
 	struct hs_err *refusal; /**< NULL, or why it was not attached to */
 };
 
-static bool is_pid(const char *s, pid_t *ret)
-{
-	char *end;
-
-	if (*s < '1' || *s > '9')
-		return false;
-	errno = 0;
-	long value = strtol(s, &end, 10);
-	if (errno || *end || value <= 0 || value > INT32_MAX)
-		return false;
-	*ret = (pid_t)value;
-	return true;
-}
-
 static bool is_refusal(const struct hs_err *err)
 {
 	int errnum = err ? hs_err_errno(err) : 0;
@@ -92,7 +78,7 @@ static struct hs_err *open_target(const char *name, const struct hs_analysis_opt
 	open.exact_cpu = options->thread_dump;
 	open.record = options->capture != NULL;
 	// A file that is called like a number is taken for a PID: say ./4711 for the file.
-	if (!is_pid(name, &pid))
+	if (!hs_target_is_pid(name, &pid))
 		return hs_target_open_core(name, &open, ret);
 	struct hs_err *err = hs_target_open_pid(pid, &open, ret);
 	if (!options->proc_if_refused || !is_refusal(err))

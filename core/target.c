@@ -3,6 +3,7 @@
 
 #include "core/target.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -205,6 +206,20 @@ struct hs_err *hs_target_read(struct hs_target *target, hs_addr addr, void *buf,
 		len -= part;
 	}
 	return NULL;
+}
+
+bool hs_target_is_pid(const char *s, pid_t *ret)
+{
+	char *end;
+
+	if (*s < '1' || *s > '9')
+		return false;
+	errno = 0;
+	long value = strtol(s, &end, 10);
+	if (errno || *end || value <= 0 || value > INT32_MAX)
+		return false;
+	*ret = (pid_t)value;
+	return true;
 }
 
 struct hs_err *hs_target_scan(struct hs_target *target, hs_addr addr, void *buf, size_t len)

@@ -126,6 +126,9 @@ struct hs_open_options {
 HS_MUST_CHECK struct hs_err *hs_target_open_core(const char *path,
                                                  const struct hs_open_options *options,
                                                  struct hs_target **ret);
+/** Is the name of a target a PID: a number? A file that is called like one is ./4711. */
+bool hs_target_is_pid(const char *name, pid_t *ret);
+
 /**
  * Pause a process, copy the registers and used stacks of all its threads, and let it run on.
  * @return NULL, or HS_ERR_OS with ESRCH (gone, zombie) or EPERM (see ptrace(2), Yama; traced).

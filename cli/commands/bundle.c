@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** @file hangscope bundle: a core and the files that its analysis needs, in one archive. */
 
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -80,15 +79,6 @@ static void print_summary(const struct bundling *bundling, const struct hs_bundl
 }
 
 // ---- of a process
-
-/** A number is a PID, as for the other verbs. */
-static pid_t pid_of(const char *target)
-{
-	char *end;
-	long value = *target >= '1' && *target <= '9' ? strtol(target, &end, 10) : 0;
-
-	return value > 0 && value <= INT32_MAX && !*end ? (pid_t)value : 0;
-}
 
 /** Take a snapshot into a file without a name. @return its path, for as long as it is open. */
 static struct hs_err *take_snapshot(struct bundling *bundling, const char **path_ret)
@@ -198,10 +188,11 @@ static int bundle_run(const struct cli_command *command, const struct cli_option
 		.options = options,
 		.arena = hs_arena_create(),
 		.temp = {.fd = -1},
-		.pid = pid_of(options->target),
 	};
 
 	(void)command;
+	if (!hs_target_is_pid(options->target, &bundling.pid))
+		bundling.pid = 0;
 	int status = bundling.arena ? run(&bundling) : cli_fail("bundle", hs_err_oom());
 	hs_target_close(bundling.target);
 	hs_closep(&bundling.temp.fd);

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -75,10 +74,9 @@ static int print_json(const struct cli_options *options, const struct hs_report 
 /** @return Words when the options contradict each other, or NULL. */
 static const char *check_options(const struct cli_options *options)
 {
-	char *end;
+	pid_t pid;
 
-	if (options->target[0] < '1' || options->target[0] > '9' ||
-	    (strtol(options->target, &end, 10), *end))
+	if (!hs_target_is_pid(options->target, &pid))
 		return "is no PID: a snapshot is taken of a live process";
 	if (options->analysis.redact)
 		return "a snapshot holds memory of the process: there is no --redact of that";

@@ -3,25 +3,8 @@
 
 #include "core/doctor/doctor.h"
 
-#include <errno.h>
-#include <stdlib.h>
-
 #include "core/doctor/facts.h"
-
-/** As everywhere: a file that is called like a number is ./4711. */
-static bool is_pid(const char *s, pid_t *ret)
-{
-	char *end;
-
-	if (*s < '1' || *s > '9')
-		return false;
-	errno = 0;
-	long value = strtol(s, &end, 10);
-	if (errno || *end || value <= 0 || value > INT32_MAX)
-		return false;
-	*ret = (pid_t)value;
-	return true;
-}
+#include "core/target.h"
 
 static const struct hs_check *first_no(const struct hs_diagnosis *diagnosis,
                                        enum hs_check_need need)
@@ -153,7 +136,7 @@ struct hs_err *hs_doctor_run(const char *target, const struct hs_doctor_options 
 	if (!options)
 		options = &defaults;
 	hs_facts_self(&facts, arena);
-	if (target && is_pid(target, &facts.pid)) {
+	if (target && hs_target_is_pid(target, &facts.pid)) {
 		facts.kind = HS_DOCTOR_LIVE;
 		hs_facts_live(&facts, options, arena);
 	} else if (target) {

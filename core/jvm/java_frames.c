@@ -313,7 +313,7 @@ static struct hs_err *add_scopes(struct hs_jvm *jvm, const struct hs_cursor *cur
 
 		hs_frame_locks_init(&locks, jvm, cursor->thread, list);
 		err = hs_java_frame_add(list, cursor, scope->location, sp, &frame);
-		if (err)
+		if (err || !frame)
 			return err;
 		if (site->is_near)
 			frame->found_by = HS_FOUND_NEAR;

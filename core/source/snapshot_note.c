@@ -28,7 +28,7 @@ static json_t *text(const char *raw)
 	char *hex = malloc(2 * len + 1);
 	if (!hex)
 		return NULL;
-	for (size_t i = 0; i < len; i++) {
+	for (size_t i = 0; raw[i]; i++) {
 		hex[2 * i] = digits[(unsigned char)raw[i] >> 4];
 		hex[2 * i + 1] = digits[raw[i] & 15];
 	}

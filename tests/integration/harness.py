@@ -203,6 +203,18 @@ class Target:
         stopped = {tid: state for tid, state in thread_states(self.pid).items() if state in "Tt"}
         test.assertEqual(stopped, {}, "threads were left stopped")
 
+    def assert_soon_running(self, test):
+        """The kernel lets go when a tracer is reaped; each thread then leaves its stop by itself."""
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                self.assert_running(test)
+                return
+            except AssertionError:
+                if time.monotonic() > deadline or not self.alive():
+                    raise
+                time.sleep(0.02)
+
     def close(self):
         if self.process.poll() is None:
             self.process.kill()

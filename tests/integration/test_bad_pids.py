@@ -53,18 +53,6 @@ class Base(harness.TestCase):
         lines = 3 if status == harness.EX_NOPERM else 1
         self.assertEqual(len(result.err.strip().splitlines()), lines, str(result))
 
-    def assert_soon_running(self, target):
-        """A thread whose tracer has ended leaves its stop by itself."""
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                target.assert_running(self)
-                return
-            except AssertionError:
-                if time.monotonic() > deadline or not target.alive():
-                    raise
-                time.sleep(0.02)
-
     def is_deadlock(self, result):
         self.assertEqual(result.status, harness.EX_FINDINGS, str(result))
         self.assertIn("DEADLOCK", result.out)
@@ -122,7 +110,7 @@ class Ending(Base):
                     result = harness.hangscope(target.pid, *options)
                     self.is_deadlock(result)
                     self.assertIn("it has exited; other threads live on", result.out)
-            self.assert_soon_running(target)
+            target.assert_soon_running(self)
 
 
 class Restless(Base):
@@ -132,7 +120,7 @@ class Restless(Base):
                 for options in MODES:
                     with self.subTest(options=options):
                         self.is_deadlock(harness.hangscope(target.pid, *options))
-            self.assert_soon_running(target)
+            target.assert_soon_running(self)
 
     def test_forks(self):
         """Its children are never held, and end as they would."""
@@ -141,7 +129,7 @@ class Restless(Base):
                 for options in MODES:
                     with self.subTest(options=options):
                         self.is_deadlock(harness.hangscope(target.pid, *options))
-            self.assert_soon_running(target)
+            target.assert_soon_running(self)
 
     def test_execs(self):
         with self.start("execs") as target:
@@ -152,7 +140,7 @@ class Restless(Base):
                     self.assertIn(result.status, (*ANSWERS, harness.EX_NOINPUT), str(result))
                     if result.status == harness.EX_NOINPUT:
                         self.refused(result, harness.EX_NOINPUT, r"execve|ended")
-            self.assert_soon_running(target)
+            target.assert_soon_running(self)
 
     def test_an_exec_that_hangs(self):
         """PTRACE_SEIZE does not return then: given up after a second."""
@@ -191,7 +179,7 @@ class Held(Base):
                 tracer.send_signal(signal.SIGINT if command[0] == "strace" else signal.SIGKILL)
                 tracer.stdin.close()
                 tracer.wait()
-            self.assert_soon_running(target)
+            target.assert_soon_running(self)
 
     def test_by_strace(self):
         self.check_traced(["strace", "-f", "-o", "/dev/null", "-p", "PID"])
@@ -213,7 +201,7 @@ class Held(Base):
                         time.sleep(0.02)
                     self.assertEqual(set(harness.thread_states(target.pid).values()), {"T"})
             os.kill(target.pid, signal.SIGCONT)
-            self.assert_soon_running(target)
+            target.assert_soon_running(self)
 
     def freezer(self):
         """(directory of a new cgroup, file, word for frozen, word for thawed)"""
@@ -257,7 +245,7 @@ class Held(Base):
                 self.assertEqual(file.read_text().strip(), frozen)
             finally:
                 file.write_text(thawed)
-            self.assert_soon_running(target)
+            target.assert_soon_running(self)
         return True
 
 
@@ -286,7 +274,7 @@ class Foreign(Base):
                     result = self.run_command(self.as_nobody(self.copy(), target.pid, *options))
                     self.assertEqual(result.status, harness.EX_NOPERM, str(result))
                     self.assertIn("uid", result.err)
-            self.assert_soon_running(target)
+            target.assert_soon_running(self)
 
     def test_hidden(self):
         """/proc with hidepid, as another user."""
@@ -337,7 +325,7 @@ class Foreign(Base):
             subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=QUICK)
             self.refused(harness.hangscope(core), harness.EX_NOINPUT, r"32.bit.*only x86_64")
             core.unlink()
-            self.assert_soon_running(target)
+            target.assert_soon_running(self)
 
 
 class NothingIsLeft(Base):

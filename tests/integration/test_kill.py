@@ -33,19 +33,7 @@ class Kill(harness.TestCase):
                 process.kill()
                 process.wait()
                 with self.subTest(round=i, mode=mode, delay=delay):
-                    self.check_free(target)
-
-    def check_free(self, target):
-        # The kernel lets go when the tracer is reaped, each thread then leaves its stop by itself.
-        deadline = time.monotonic() + 5
-        while True:
-            try:
-                target.assert_running(self)
-                return
-            except AssertionError:
-                if time.monotonic() > deadline or not target.alive():
-                    raise
-                time.sleep(0.02)
+                    target.assert_soon_running(self)
 
     def test_c(self):
         self.check("healthy-c")

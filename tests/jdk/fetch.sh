@@ -175,23 +175,4 @@ list)
 	;;
 esac
 
-mkdir -p "$downloads"
-cache=$(cd "$cache" && pwd)
-downloads=$cache/downloads
-if [ "${1:-}" = one ]; then
-	fetch_one "$2"
-	exit 0
-fi
-if command -v flock >/dev/null 2>&1; then # two runs at once would unpack into each other
-	exec 9>"$cache/lock"
-	flock 9
-fi
-status=0
-for name in ${*:-$NAMES}; do
-	# A process of its own: set -e would be off inside a list that ends in ||.
-	sh "$0" one "$name" 9>&- || {
-		printf '%s\tmissing\n' "$name"
-		status=1
-	}
-done
-exit $status
+fetch_all "$@"
