@@ -6,16 +6,9 @@
 #include <stdlib.h>
 
 #include "core/limits.h"
+#include "core/musl_pthread.h"
 
 enum {
-	// struct pthread: self, dtv, prev, next, sysinfo, canary, then int tid, errno_val,
-	// detach_state (since 1.1.20).
-	PTHREAD_SELF = 0,
-	PTHREAD_PREV = 16,
-	PTHREAD_NEXT = 24,
-	PTHREAD_TID = 48,
-	PTHREAD_DETACH_STATE = 56,
-
 	PID_LIMIT = 1 << 22,   // linux/threads.h: PID_MAX_LIMIT
 	TID_MASK = 0x3fffffff, // the bits above: waiters, owner died
 	MUTEX_TYPE = 15,
@@ -42,17 +35,17 @@ static bool read_bytes(struct hs_target *target, hs_addr addr, void *buf, size_t
 
 bool hs_musl_is_thread(struct hs_target *target, const struct hs_lwp *lwp)
 {
-	uint64_t words[PTHREAD_TID / 8 + 1], back;
+	uint64_t words[HS_MUSL_PTHREAD_TID / 8 + 1], back;
 
 	if (!lwp->thread_pointer || !read_bytes(target, lwp->thread_pointer, words, sizeof(words)))
 		return false;
-	if (words[PTHREAD_SELF] != lwp->thread_pointer ||
-	    (uint32_t)words[PTHREAD_TID / 8] != (uint32_t)lwp->tid)
+	if (words[HS_MUSL_PTHREAD_SELF] != lwp->thread_pointer ||
+	    (uint32_t)words[HS_MUSL_PTHREAD_TID / 8] != (uint32_t)lwp->tid)
 		return false;
 	// All threads are in a ring. glibc has its tid elsewhere, and no such ring here.
-	hs_addr next = words[PTHREAD_NEXT / 8];
-	return !hs_addr_wraps(next, PTHREAD_TID) &&
-	       read_bytes(target, next + PTHREAD_PREV, &back, sizeof(back)) &&
+	hs_addr next = words[HS_MUSL_PTHREAD_NEXT / 8];
+	return !hs_addr_wraps(next, HS_MUSL_PTHREAD_TID) &&
+	       read_bytes(target, next + HS_MUSL_PTHREAD_PREV, &back, sizeof(back)) &&
 	       back == lwp->thread_pointer;
 }
 
@@ -75,11 +68,12 @@ bool hs_musl_is_thread_at(struct hs_target *target, hs_addr pthread, pid_t tid)
 
 hs_addr hs_musl_joined(struct hs_target *target, hs_addr word, pid_t *tid_ret)
 {
-	hs_addr pthread = word - PTHREAD_DETACH_STATE;
+	hs_addr pthread = word - HS_MUSL_PTHREAD_DETACH_STATE;
 	uint32_t tid;
 
-	if (word < PTHREAD_DETACH_STATE || word % 8 ||
-	    !read_bytes(target, pthread + PTHREAD_TID, &tid, sizeof(tid)) || tid > PID_LIMIT)
+	if (word < HS_MUSL_PTHREAD_DETACH_STATE || word % 8 ||
+	    !read_bytes(target, pthread + HS_MUSL_PTHREAD_TID, &tid, sizeof(tid)) ||
+	    tid > PID_LIMIT)
 		return 0;
 	*tid_ret = (pid_t)tid;
 	return pthread;

@@ -6,7 +6,7 @@ import pathlib
 import re
 import sys
 
-BASE = {"core/base", "core/limits.h"}
+BASE = {"core/base", "core/limits.h", "core/musl_pthread.h"}
 RECORDS = BASE | {"core/target.h", "core/module_map.h", "core/regs.h", "core/snapshot.h", "core/frame.h", "core/thread_dump.h"}
 PURE = RECORDS | {"core/wait_graph.h", "core/report.h", "core/words.h"}
 
