@@ -134,7 +134,9 @@ HS_CHECK(user_namespace)
 	if (check->answer == HS_NO)
 		return;
 	if (facts->access.same_user_ns == HS_NO)
-		check->detail = "its user namespace is below ours";
+		check->detail = facts->access.below_user_ns == HS_YES
+		                        ? "its user namespace is below ours"
+		                        : "it is in another, and the kernel allows it";
 	else if (facts->access.same_user_ns == HS_YES)
 		check->detail = "it is in ours";
 	else
@@ -158,7 +160,9 @@ HS_CHECK(dumpable)
 {
 	by_rule(facts, HS_REFUSAL_DUMPABLE, arena, check);
 	if (check->answer == HS_YES && facts->access.dumpable == HS_NO)
-		check->detail = "it is not dumpable, and we have CAP_SYS_PTRACE";
+		check->detail = hs_access_privileged(&facts->access)
+		                        ? "it is not dumpable, and we have CAP_SYS_PTRACE"
+		                        : "it is not dumpable, and the kernel allows it";
 	else if (check->answer == HS_YES && facts->access.dumpable == HS_UNKNOWN &&
 	         facts->access.memory != HS_YES)
 		check->answer = HS_UNKNOWN;
@@ -168,7 +172,9 @@ HS_CHECK(capabilities)
 {
 	by_rule(facts, HS_REFUSAL_CAPABILITIES, arena, check);
 	if (check->answer == HS_YES && (facts->access.their_caps & ~facts->access.caps))
-		check->detail = "not every one, but CAP_SYS_PTRACE, which is enough";
+		check->detail = hs_access_privileged(&facts->access)
+		                        ? "not every one, but CAP_SYS_PTRACE, which is enough"
+		                        : "not every one, and the kernel allows it";
 }
 
 HS_CHECK(tracer)

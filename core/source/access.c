@@ -63,7 +63,7 @@ static bool by_yama_admin(const struct hs_access *access)
 	return access->yama == YAMA_ADMIN && !hs_access_privileged(access);
 }
 
-// It is never a child of ours, nor has it named us with PR_SET_PTRACER.
+// A descendant of ours, or one that has named us with PR_SET_PTRACER, opens its memory to us.
 static bool by_yama_child(const struct hs_access *access)
 {
 	return access->yama == YAMA_CHILD && !hs_access_privileged(access);
@@ -102,6 +102,10 @@ bool hs_access_applies(const struct hs_access *access, enum hs_refusal refusal)
 		[HS_REFUSAL_MODULE] = by_module,
 	};
 
+	// Asked itself, the kernel allows it: only what is no part of its answer can still refuse.
+	if (access->memory == HS_YES && refusal != HS_REFUSAL_SECCOMP &&
+	    refusal != HS_REFUSAL_TRACED)
+		return false;
 	return refusal < HS_REFUSAL_COUNT && rules[refusal](access);
 }
 

@@ -78,7 +78,11 @@ bool hs_access_read_pid(struct hs_access *access, pid_t pid);
 /** Have we CAP_SYS_PTRACE where it counts for this process (or: anywhere, without one)? */
 bool hs_access_privileged(const struct hs_access *access);
 
-/** Does this rule forbid it? Rules that a privilege lifts do not apply to the privileged. */
+/**
+ * Does this rule forbid it? Rules that a privilege lifts do not apply to the privileged, and to a
+ * process whose memory we may open only those that the kernel does not ask for that: the filter on
+ * us, and a tracer that is there already.
+ */
 bool hs_access_applies(const struct hs_access *access, enum hs_refusal refusal);
 
 /** The first rule that applies, or HS_REFUSAL_NONE. */

@@ -237,6 +237,7 @@ static void read_tracer(struct hs_access *access, const char *status)
 void hs_access_read(struct hs_access *access, int proc_fd)
 {
 	char status[STATUS_TEXT];
+	bool has_ended = false;
 
 	hs_access_read_self(access);
 	access->has_process = true;
@@ -244,12 +245,16 @@ void hs_access_read(struct hs_access *access, int proc_fd)
 		access->has_ids = read_ids(status, "\nUid:", access->uids) &&
 		                  read_ids(status, "\nGid:", access->gids);
 		access->their_caps = field(status, "CapPrm", 16);
+		has_ended = strstr(status, "\nState:\tZ") || strstr(status, "\nState:\tX");
 		read_tracer(access, status);
 	}
 	access->dumpable = read_dumpable(access, proc_fd);
 	read_user_namespace(access, proc_fd);
 	access->maps = opens(proc_fd, "maps");
 	access->memory = opens(proc_fd, "mem");
+	// A thread that has ended has no memory, and some kernels then ask nothing.
+	if (has_ended && access->memory == HS_YES)
+		access->memory = HS_UNKNOWN;
 	access->syscalls = reads(proc_fd, "syscall");
 	read_line(proc_fd, "attr/current", access->their_label, sizeof(access->their_label));
 }

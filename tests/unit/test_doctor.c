@@ -192,6 +192,7 @@ static void rules_of_the_kernel(void **state)
 	facts.access.yama = 2; // CAP_SYS_PTRACE is what it asks for
 	expect(facts, HS_HEALTH_GOOD, NULL, "can be attached to", NULL);
 	facts.access.yama = 3;
+	facts.access.memory = HS_NO;
 	expect(facts, HS_HEALTH_REFUSED, "attach.yama", "until the next boot", "next boot");
 
 	facts = own_user();
@@ -207,6 +208,57 @@ static void rules_of_the_kernel(void **state)
 	facts.access.gids[2] = 7;
 	facts.access.memory = HS_NO;
 	expect(facts, HS_HEALTH_REFUSED, "attach.uid", "not all ours", "sudo hangscope");
+}
+
+/** Where opening its memory succeeded the kernel has allowed it, whatever the rules look like. */
+static void the_kernel_has_the_last_word(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *id; /**< the check that would say no otherwise */
+		int yama;
+		uint64_t gid, their_caps;
+		enum hs_tristate dumpable, ptrace_call, same_user_ns;
+		pid_t tracer;
+		bool refuses; /**< all the same: it is no part of the kernel's answer */
+	} rows[] = {
+  // PR_SET_PTRACER, or a descendant of ours
+		{"attach.yama",           1,  1000, 0,       HS_YES, HS_YES, HS_YES, 0,   false},
+		{"attach.yama",           2,  1000, 0,       HS_YES, HS_YES, HS_YES, 0,   false},
+		{"attach.yama",           3,  1000, 0,       HS_YES, HS_YES, HS_YES, 0,   false},
+		{"attach.uid",            -1, 7,    0,       HS_YES, HS_YES, HS_YES, 0,   false},
+		{"attach.dumpable",       -1, 1000, 0,       HS_NO,  HS_YES, HS_YES, 0,   false},
+		{"attach.capabilities",   -1, 1000, 1 << 12, HS_YES, HS_YES, HS_YES, 0,   false},
+		{"attach.user-namespace", -1, 1000, 0,       HS_YES, HS_YES, HS_NO,  0,   false},
+		{"attach.seccomp",        1,  1000, 0,       HS_YES, HS_NO,  HS_YES, 0,   true },
+		{"attach.tracer",         1,  1000, 0,       HS_YES, HS_YES, HS_YES, 815, true },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		hs_cleanup(hs_arena_destroyp) struct hs_arena *arena = hs_arena_create();
+		struct hs_doctor_facts facts = own_user();
+
+		facts.access.yama = rows[i].yama;
+		facts.access.gids[0] = rows[i].gid;
+		facts.access.their_caps = rows[i].their_caps;
+		facts.access.dumpable = rows[i].dumpable;
+		facts.access.ptrace_call = rows[i].ptrace_call;
+		facts.access.same_user_ns = rows[i].same_user_ns;
+		facts.access.tracer = rows[i].tracer;
+		for (int asked = 0; asked < 2; asked++) {
+			facts.access.memory = asked ? HS_YES : HS_UNKNOWN;
+			bool allowed = asked && !rows[i].refuses;
+			const struct hs_diagnosis *diagnosis = judge(&facts, arena);
+			const struct hs_check *check = check_of(diagnosis, rows[i].id);
+
+			assert_int_equal(check->answer, allowed ? HS_YES : HS_NO);
+			assert_int_equal(diagnosis->health,
+			                 allowed ? HS_HEALTH_GOOD : HS_HEALTH_REFUSED);
+			// Nothing is put down to a capability that we lack.
+			if (allowed && check->detail)
+				assert_null(strstr(check->detail, "CAP_SYS_PTRACE, which"));
+		}
+	}
 }
 
 static void user_namespaces(void **state)
@@ -540,6 +592,7 @@ int main(void)
 		cmocka_unit_test(another_user),
 		cmocka_unit_test(in_a_pod),
 		cmocka_unit_test(rules_of_the_kernel),
+		cmocka_unit_test(the_kernel_has_the_last_word),
 		cmocka_unit_test(user_namespaces),
 		cmocka_unit_test(tracers_and_modules),
 		cmocka_unit_test(nothing_to_attach_to),
