@@ -66,8 +66,9 @@ struct hs_lwp {
 	int64_t cpu_ns; /**< the same, where it is known finer than in clock ticks; else -1 */
 	int signo;      /**< current signal of this thread in a core, 0 if none */
 	const char *why_no_regs; /**< NULL, or words for a gap */
-	/** Live, of a thread that was not stopped: the kernel's function that it sleeps in, and the
-	 * kernel's stack of it, one function a line. NULL when /proc does not tell. */
+	/** Live and in a snapshot, of a thread that was not stopped: the kernel's function that it
+	 * sleeps in, and the kernel's stack of it, one function a line. NULL when /proc does not
+	 * tell. */
 	const char *wchan, *kernel_stack;
 };
 

@@ -215,12 +215,13 @@ static void describe_mutex(const struct lock_wait *wait, uint32_t resource,
 		                   mutex->count);
 }
 
-/** Who holds it cannot be told: live, a thread that began or ended just now; in a core, a gap. */
+/** Who holds it cannot be told. In memory of a program that ran on, a thread that began or ended
+ * just now; in a core, a gap. */
 static void note_stranger(const struct lock_wait *wait, uint32_t resource, pid_t owner)
 {
 	struct hs_snapshot *snapshot = wait->collector->snapshot;
 
-	if (hs_target_info(wait->collector->native->target)->kind == HS_TARGET_LIVE)
+	if (snapshot->info.ran_on)
 		return;
 	snapshot->blind = true;
 	hs_snapshot_gapf(snapshot,

@@ -128,6 +128,10 @@ char *hs_snapshot_note_thread(const struct hs_lwp *lwp)
 	json_object_set_new(note, "cpu_ns", json_integer(lwp->cpu_ns));
 	json_object_set_new(note, "valid", json_integer(lwp->has_regs ? lwp->regs.valid : 0));
 	json_object_set_new(note, "why_no_regs", text(lwp->why_no_regs));
+	if (lwp->wchan)
+		json_object_set_new(note, "wchan", text(lwp->wchan));
+	if (lwp->kernel_stack)
+		json_object_set_new(note, "kernel_stack", text(lwp->kernel_stack));
 	if (lwp->in_syscall) {
 		json_t *args = json_array();
 
@@ -342,6 +346,8 @@ void hs_snapshot_note_read_thread(struct hs_arena *arena, const char *bytes, siz
 		lwp->regs.valid =
 			(uint32_t)read_number(&r, note, "valid", 0, (1 << HS_REG_COUNT) - 1, 0);
 		lwp->why_no_regs = read_text(&r, json_object_get(note, "why_no_regs"));
+		lwp->wchan = read_text(&r, json_object_get(note, "wchan"));
+		lwp->kernel_stack = read_text(&r, json_object_get(note, "kernel_stack"));
 		read_syscall(&r, note, lwp);
 	} else {
 		notes->num_bad++;

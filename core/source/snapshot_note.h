@@ -19,7 +19,7 @@ enum {
 	HS_SNAPSHOT_THREAD = 0x48530002,
 	HS_SNAPSHOT_FORMAT = 1, /**< what a reader must know; members may be added without */
 	HS_SNAPSHOT_MAX_PROCESS = 4 << 20, /**< bytes of the notes */
-	HS_SNAPSHOT_MAX_THREAD = 4096,
+	HS_SNAPSHOT_MAX_THREAD = 16 << 10, /**< has room for a kernel_stack */
 };
 
 /** What such notes say, in the arena of the source that they were read for. */

@@ -188,6 +188,35 @@ class Virtual(harness.TestCase):
 add_tests()
 
 
+class Odd(harness.TestCase):
+    """What only a live process tells is in the snapshot, too."""
+
+    def check_odd(self, *args):
+        with harness.temp_dir() as tmp:
+            harness.compile_c(harness.ROOT / "tests/integration/c/odd.c", tmp / "odd")
+            with harness.Target([tmp / "odd", *args]) as target:
+                done = harness.hangscope("snapshot", target.pid, "-o", tmp / "x")
+                self.assertEqual(done.status, 0, done)
+                live = harness.hangscope("stacks", "--all", "--json", target.pid)
+                replay = harness.hangscope("stacks", "--all", "--json", tmp / "x")
+            self.assertEqual(replay.status, live.status, replay)
+            for key in ("verdict", "findings", "gaps"):
+                self.assertEqual(replay.json()[key], live.json()[key], key)
+            return live.json()["threads"], replay.json()["threads"]
+
+    def test_owner_has_exited(self):
+        live, replay = self.check_odd("orphan", "mutex")
+        self.assertEqual([t["waits_for"] for t in replay], [t["waits_for"] for t in live])
+        self.assertTrue(any(t["waits_for"] for t in live))
+
+    def test_uninterruptible(self):
+        live, replay = self.check_odd("vfork", "child")
+        for key in ("wchan", "kernel_stack", "syscall", "state"):
+            self.assertEqual([t.get(key) for t in replay], [t.get(key) for t in live], key)
+        if not any(t.get("wchan") or t.get("kernel_stack") for t in live):
+            raise harness.Unavailable("/proc/PID/task/TID/wchan, which this kernel or sandbox does not show,")
+
+
 class Output(harness.TestCase):
     """Where it goes, and what is left when it cannot."""
 

@@ -203,6 +203,34 @@ static void texts_that_are_no_utf8(void **state)
 	hs_arena_destroy(arena);
 }
 
+/** A kernel's stack of 64 functions with long names is read back, and no text is beyond the bound.
+ */
+static void kernel_stacks(void **state)
+{
+	(void)state;
+	struct hs_arena *arena = hs_arena_create();
+	char stack[4096];
+	struct hs_lwp lwp = {.tid = 7, .state = 'D', .wchan = "kernel_clone"};
+	struct hs_snapshot_notes notes = {0};
+
+	memset(stack, 'f', sizeof(stack) - 1);
+	for (size_t i = 63; i < sizeof(stack) - 1; i += 64)
+		stack[i] = '\n';
+	stack[sizeof(stack) - 1] = '\0';
+	lwp.kernel_stack = stack;
+	hs_cleanup(hs_freep) char *text = hs_snapshot_note_thread(&lwp);
+	assert_non_null(text);
+	assert_true(strlen(text) <= HS_SNAPSHOT_MAX_THREAD);
+	hs_snapshot_note_read_thread(arena, text, strlen(text), &notes);
+	assert_int_equal(notes.num_bad, 0);
+	assert_string_equal(notes.threads.items[0].wchan, "kernel_clone");
+	assert_string_equal(notes.threads.items[0].kernel_stack, stack);
+	memset(stack, '\xff', sizeof(stack) - 1); // the longest that the note can become
+	hs_cleanup(hs_freep) char *odd = hs_snapshot_note_thread(&lwp);
+	assert_true(odd && strlen(odd) <= HS_SNAPSHOT_MAX_THREAD);
+	hs_arena_destroy(arena);
+}
+
 static void hostile_threads(void **state)
 {
 	(void)state;
@@ -326,6 +354,7 @@ int main(void)
 		cmocka_unit_test(only_what_was_recorded),
 		cmocka_unit_test(plan),
 		cmocka_unit_test(texts_that_are_no_utf8),
+		cmocka_unit_test(kernel_stacks),
 		cmocka_unit_test(hostile_threads),
 		cmocka_unit_test(hostile_process),
 		cmocka_unit_test(threads_of_both),

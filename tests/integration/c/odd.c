@@ -2,11 +2,13 @@
 /**
  * @file
  * A small target with odd properties: `odd name NAME` blocks two threads called NAME on each other,
- * `odd map FILE` maps a file and sleeps.
+ * `odd map FILE` maps a file and sleeps, `odd orphan mutex` waits for a mutex whose owner has
+ * exited, `odd vfork child` has a thread in vfork(), which is an uninterruptible sleep.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +46,28 @@ static void map(const char *path)
 	close(fd);
 }
 
+static void *orphan(void *arg)
+{
+	pthread_mutex_lock(arg);
+	return NULL;
+}
+
+static void *wait_for(void *arg)
+{
+	pthread_mutex_lock(arg);
+	return NULL;
+}
+
+static void *vfork_main(void *arg)
+{
+	if (vfork() == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	return arg;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "name") == 0) {
@@ -55,6 +79,16 @@ int main(int argc, char **argv)
 		usleep(300000);
 	} else if (argc == 3 && strcmp(argv[1], "map") == 0) {
 		map(argv[2]);
+	} else if (argc == 3 && strcmp(argv[1], "orphan") == 0) {
+		pthread_t thread;
+		pthread_create(&thread, NULL, orphan, &locks[0]);
+		pthread_join(thread, NULL);
+		pthread_create(&thread, NULL, wait_for, &locks[0]);
+		usleep(300000);
+	} else if (argc == 3 && strcmp(argv[1], "vfork") == 0) {
+		pthread_t thread;
+		pthread_create(&thread, NULL, vfork_main, NULL);
+		usleep(300000);
 	}
 	printf("READY %d\n", (int)getpid());
 	fflush(stdout);
