@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/base/cleanup.h"
+#include "core/base/map64.h"
 #include "core/limits.h"
 #include "core/source/core_file.h"
 #include "core/source/elf_image.h"
@@ -32,8 +33,10 @@ struct finder {
 	struct core *core;
 	int root_fd;
 	const char *exe; // a file that is the main program, or NULL
-	HS_VEC(struct found) images;
-	hs_addr last_end; // of the images so far
+	HS_VEC(struct found *) images;
+	struct hs_map64 by_dynamic; // struct found by where its PT_DYNAMIC lies
+	hs_addr last_end;           // of the images so far
+	bool failed;                // out of memory
 };
 
 /** Entries of PT_DYNAMIC that matter here; 0: absent. */
@@ -69,6 +72,11 @@ static const char *read_string(struct core *core, hs_addr addr)
 	return NULL;
 }
 
+static hs_addr dynamic_of(const struct found *found)
+{
+	return found->bias + found->image.dynamic.vaddr;
+}
+
 static struct dynamic read_dynamic(struct core *core, const struct found *found)
 {
 	Elf64_Dyn entries[MAX_DYNAMIC];
@@ -77,8 +85,7 @@ static struct dynamic read_dynamic(struct core *core, const struct found *found)
 	struct dynamic ret = {0};
 
 	count = count < most ? count : most;
-	if (!count || !read_memory(core, found->bias + found->image.dynamic.vaddr, entries,
-	                           count * sizeof(entries[0])))
+	if (!count || !read_memory(core, dynamic_of(found), entries, count * sizeof(entries[0])))
 		return ret;
 	for (size_t i = 0; i < count && entries[i].d_tag != DT_NULL; i++) {
 		if (entries[i].d_tag == DT_DEBUG)
@@ -93,11 +100,20 @@ static struct dynamic read_dynamic(struct core *core, const struct found *found)
 
 // ---- images in memory
 
-/** May the memory at @p addr be code? gcore leaves out code altogether: no segment, no answer. */
+/** May the memory at @p addr be code, given a segment before it? gcore leaves out code altogether:
+ * no segment, no answer. */
 static bool may_be_code(const struct core *core, size_t segment, hs_addr addr)
 {
-	while (segment < core->num_segments && core->segments[segment].end <= addr)
-		segment++;
+	size_t end = core->num_segments;
+
+	while (segment < end) {
+		size_t middle = segment + (end - segment) / 2;
+
+		if (core->segments[middle].end <= addr)
+			segment = middle + 1;
+		else
+			end = middle;
+	}
 	return segment == core->num_segments || core->segments[segment].start > addr ||
 	       core->segments[segment].prot & HS_PROT_EXEC;
 }
@@ -114,14 +130,23 @@ static bool is_loaded(const struct core *core, size_t segment, const struct foun
 	return false;
 }
 
-/** Room for one more image, or NULL. */
-static struct found *new_image(struct finder *finder)
+/** Without memory, the arena or hs_core_find_images() tells. */
+static void add_image(struct finder *finder, const struct found *found)
 {
+	struct hs_arena *arena = finder->core->base.arena;
+
 	if (finder->images.len == MAX_IMAGES) {
 		finder->core->notes.capped = true;
-		return NULL;
+		return;
 	}
-	return hs_vec_push(finder->core->base.arena, &finder->images);
+	struct found *image = hs_arena_alloc(arena, sizeof(*image));
+	struct found **slot = hs_vec_push(arena, &finder->images);
+	if (!image || !slot)
+		return;
+	*image = *found;
+	*slot = image;
+	if (image->image.dynamic.size && !hs_map64_get(&finder->by_dynamic, dynamic_of(image)))
+		finder->failed |= !hs_map64_put(&finder->by_dynamic, dynamic_of(image), image);
 }
 
 static void look_at_segment(struct finder *finder, size_t segment)
@@ -139,24 +164,11 @@ static void look_at_segment(struct finder *finder, size_t segment)
 	found.bias = found.start - found.image.first;
 	if (!is_loaded(core, segment, &found))
 		return;
-	struct found *slot = new_image(finder);
-	if (slot)
-		*slot = found;
+	add_image(finder, &found);
 	finder->last_end = end;
 }
 
 // ---- the dynamic linker's list
-
-/** The image whose PT_DYNAMIC lies at @p dynamic, or NULL. */
-static struct found *image_of(struct finder *finder, hs_addr dynamic)
-{
-	hs_vec_each (found, &finder->images) {
-		if (found->image.dynamic.size &&
-		    found->bias + found->image.dynamic.vaddr == dynamic)
-			return found;
-	}
-	return NULL;
-}
 
 /** The file of that name: the one that came with the core, else the one below the root. */
 static int open_by_name(const struct finder *finder, const char *path)
@@ -177,12 +189,10 @@ static void add_by_file(struct finder *finder, const struct link_map *entry, con
 
 	const struct hs_elf_reader reader = {.fd = fd};
 	if (fd < 0 || hs_elf_image_read(&reader, &found.image) != HS_ELF_IMAGE ||
-	    found.bias + found.image.dynamic.vaddr != (hs_addr)(uintptr_t)entry->l_ld)
+	    dynamic_of(&found) != (hs_addr)(uintptr_t)entry->l_ld)
 		return;
 	found.start = found.bias + found.image.first;
-	struct found *slot = new_image(finder);
-	if (slot)
-		*slot = found;
+	add_image(finder, &found);
 }
 
 static const char *program_path(struct finder *finder)
@@ -199,7 +209,7 @@ static const char *program_path(struct finder *finder)
 /** Name one image by its entry in the list. */
 static void take_entry(struct finder *finder, const struct link_map *entry)
 {
-	struct found *found = image_of(finder, (hs_addr)(uintptr_t)entry->l_ld);
+	struct found *found = hs_map64_get(&finder->by_dynamic, (hs_addr)(uintptr_t)entry->l_ld);
 	const char *path = read_string(finder->core, (hs_addr)(uintptr_t)entry->l_name);
 	bool is_program = path && !*path;
 
@@ -255,9 +265,7 @@ static void add_program_by_file(struct finder *finder)
 		return;
 	found.bias = found.start - found.image.first;
 	struct dynamic dynamic = read_dynamic(core, &found);
-	struct found *slot = new_image(finder);
-	if (slot)
-		*slot = found;
+	add_image(finder, &found);
 	if (dynamic.debug)
 		walk_list(finder, dynamic.debug);
 }
@@ -269,7 +277,7 @@ static void take_names(struct finder *finder)
 	size_t count = finder->images.len;
 
 	for (size_t i = 0; i < count; i++) {
-		struct dynamic dynamic = read_dynamic(finder->core, &finder->images.items[i]);
+		struct dynamic dynamic = read_dynamic(finder->core, finder->images.items[i]);
 
 		if (dynamic.debug && walk_list(finder, dynamic.debug))
 			return;
@@ -339,20 +347,21 @@ static bool is_vdso(struct core *core, const struct found *found)
 	return true;
 }
 
-struct hs_err *hs_core_find_images(struct core *core, int root_fd, const char *exe)
+static struct hs_err *find_images(struct finder *finder)
 {
-	struct finder finder = {.core = core, .root_fd = root_fd, .exe = exe};
+	struct core *core = finder->core;
 	hs_addr phdr = hs_core_auxv(core, AT_PHDR);
 
 	for (size_t i = 0; i < core->num_segments; i++)
-		look_at_segment(&finder, i);
-	take_names(&finder);
-	hs_vec_each (found, &finder.images) {
+		look_at_segment(finder, i);
+	take_names(finder);
+	for (size_t i = 0; i < finder->images.len; i++) {
+		struct found *found = finder->images.items[i];
 		bool is_program = hs_addr_in(
 			phdr, found->start, found->start + (found->image.end - found->image.first));
 
 		if (!found->path && is_program)
-			found->path = program_path(&finder);
+			found->path = program_path(finder);
 		if (!found->path)
 			found->path = other_name(core, found);
 		if (!found->path)
@@ -362,5 +371,14 @@ struct hs_err *hs_core_find_images(struct core *core, int root_fd, const char *e
 			core->num_images++;
 		}
 	}
-	return hs_arena_failed(core->base.arena) ? hs_err_oom() : NULL;
+	return finder->failed || hs_arena_failed(core->base.arena) ? hs_err_oom() : NULL;
+}
+
+struct hs_err *hs_core_find_images(struct core *core, int root_fd, const char *exe)
+{
+	struct finder finder = {.core = core, .root_fd = root_fd, .exe = exe};
+	struct hs_err *err = find_images(&finder);
+
+	hs_map64_deinit(&finder.by_dynamic);
+	return err;
 }
