@@ -68,6 +68,8 @@ static struct hs_err *live_lwp_unmoved(struct hs_source *source, pid_t host_tid,
 	if (!look_again(live, lwp, &now))
 		return hs_err_os(ESRCH, "thread %d cannot be looked at again", host_tid);
 	then.nr = lwp->in_syscall ? lwp->syscall_nr : -1;
+	if (lwp->in_syscall)
+		memcpy(then.args, lwp->syscall_args, sizeof(then.args));
 	then.sp = lwp->regs.value[HS_REG_SP];
 	then.pc = lwp->regs.value[HS_REG_PC];
 	*same_ret = lwp->has_regs && hs_proc_syscall_same(&then, &now);

@@ -249,7 +249,10 @@ bool hs_proc_text_syscall(const char *text, struct hs_proc_syscall *ret)
 
 bool hs_proc_syscall_same(const struct hs_proc_syscall *a, const struct hs_proc_syscall *b)
 {
-	if (a->running || b->running || a->sp != b->sp || a->pc != b->pc)
+	// The first argument is what is waited for: the futex, the descriptor, the process. It is
+	// still in its register when restart_syscall goes on.
+	if (a->running || b->running || a->sp != b->sp || a->pc != b->pc ||
+	    a->args[0] != b->args[0])
 		return false;
 	return a->nr == b->nr || (a->nr >= 0 && b->nr >= 0 &&
 	                          (a->nr == SYS_restart_syscall || b->nr == SYS_restart_syscall));

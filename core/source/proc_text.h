@@ -52,7 +52,8 @@ struct hs_proc_syscall {
 
 bool hs_proc_text_syscall(const char *text, struct hs_proc_syscall *ret);
 
-/** Same place, same call: neither runs. restart_syscall stands for what it goes on with. */
+/** Same place, same call, same first argument: neither runs. restart_syscall stands for what it
+ * goes on with. */
 bool hs_proc_syscall_same(const struct hs_proc_syscall *a, const struct hs_proc_syscall *b);
 
 /** First number of the field "name:" of /proc/PID/status, in @p base (10 or 16). */

@@ -76,6 +76,17 @@ class Healthy(harness.TestCase):
                     self.assertFalse(ids & set(expect["not_findings"]), f"round {i}\n{result}")
             target.assert_running(self)
 
+    def test_same_call(self):
+        """Waits for two locks from one place, at two moments, are two waits."""
+        with harness.temp_dir() as directory:
+            harness.compile_c(harness.ROOT / "tests/integration/c/same_call.c", directory / "same_call")
+            with harness.Target([directory / "same_call"]) as target:
+                for i in range(min(ROUNDS, 30)):
+                    for mode in ((), ("--rolling",), ("--no-stop",)):
+                        data = harness.hangscope(target.pid, "--json", *mode).json()
+                        self.assertIn(data["verdict"], ("clear", "contention", "incomplete"), f"round {i} {mode}: {data['findings']}")
+                target.assert_running(self)
+
     def test_modes_c(self):
         self.check_modes("healthy-c")
 

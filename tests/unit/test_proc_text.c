@@ -171,6 +171,12 @@ static void the_same_place(void **state)
 	b = a;
 	b.running = true;
 	assert_false(hs_proc_syscall_same(&a, &b));
+	b = a;
+	b.args[0] = 0x1000; // the same function waits for another lock
+	assert_false(hs_proc_syscall_same(&a, &b));
+	b = a;
+	b.args[3] = 0x1000;
+	assert_true(hs_proc_syscall_same(&a, &b));
 }
 
 static void status_fields(void **state)
