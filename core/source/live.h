@@ -134,6 +134,9 @@ size_t hs_live_tasks_update(struct hs_live *live);
 /** Threads that the process has now, ended ones included until they are reaped; -1 unknown. */
 long hs_live_tasks_count(const struct hs_live *live);
 
+/** Is this a thread of the target still, and not of a process that has its number now? */
+bool hs_live_task_exists(const struct hs_live *live, pid_t tid);
+
 /** State letter of a thread now, '\0' when it is gone. */
 char hs_live_task_state(const struct hs_live *live, pid_t tid);
 

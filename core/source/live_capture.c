@@ -14,6 +14,7 @@
 enum {
 	MILLISECOND = 1000000,             /**< ns */
 	STOP_LIMIT = 50 * MILLISECOND,     /**< for all threads to stop, from the first interrupt */
+	LATE_LIMIT = 10 * MILLISECOND,     /**< at least, for threads that started meanwhile */
 	STARVED_EXTRA = 200 * MILLISECOND, /**< more, for threads that only wait for a CPU */
 	STARVED_ROUNDS = 4,                /**< as often as more of them stopped meanwhile */
 	STALLED_FIRST = 1 * MILLISECOND,   /**< without one more stop: look what the rest does, */
@@ -60,7 +61,7 @@ static void attach(struct hs_live *live, size_t first, size_t end)
 {
 	hs_live_skip_sleepers(live, first, end);
 	hs_live_seize(live, first, end);
-	hs_live_judge_refusals(live, first, end);
+	hs_live_judge(live, first, end);
 }
 
 // ---- The helper thread: stop
@@ -95,15 +96,17 @@ static size_t collect_once(struct hs_live_tasks *tasks)
 	return stopped;
 }
 
-/** Wait until all attached threads are stopped, or will not be. */
-static void collect(struct hs_live *live, int64_t deadline)
+/**
+ * Wait until all attached threads are stopped, or will not be.
+ * @param[in,out] extensions How often the deadline of this pause was put off.
+ */
+static void collect(struct hs_live *live, int64_t deadline, int *extensions)
 {
 	struct hs_live_tasks *tasks = &live->tasks;
 	size_t pending = count_fate(tasks, HS_LIVE_SEIZED);
 	int64_t progress = hs_live_now();
 	int64_t stalled = STALLED_FIRST;
 	bool starved = false;
-	int extensions = 0;
 
 	while (pending) {
 		int64_t begin = hs_live_now();
@@ -123,7 +126,7 @@ static void collect(struct hs_live *live, int64_t deadline)
 		if (now >= deadline) {
 			// While threads still stop one by one, the machine is busy and the pause
 			// costs the target little: it would hardly run without it.
-			if (!starved || extensions++ == STARVED_ROUNDS)
+			if (!starved || (*extensions)++ >= STARVED_ROUNDS)
 				break;
 			starved = false;
 			deadline += STARVED_EXTRA;
@@ -147,8 +150,10 @@ static bool has_unknown_threads(const struct hs_live *live)
 
 static void stop_all(struct hs_live *live, int64_t deadline)
 {
+	int extensions = 0;
+
 	hs_live_interrupt(live, 0, live->tasks.num);
-	collect(live, deadline);
+	collect(live, deadline, &extensions);
 	for (int round = 0; round < NEW_THREAD_ROUNDS && has_unknown_threads(live); round++) {
 		size_t first = live->tasks.num;
 		size_t end = first + hs_live_tasks_update(live);
@@ -157,7 +162,9 @@ static void stop_all(struct hs_live *live, int64_t deadline)
 			break;
 		attach(live, first, end);
 		hs_live_interrupt(live, first, end);
-		collect(live, deadline);
+		// The first ones may have used up all of the time.
+		int64_t late = hs_live_now() + LATE_LIMIT;
+		collect(live, late > deadline ? late : deadline, &extensions);
 	}
 }
 

@@ -103,7 +103,7 @@ static struct hs_err *roll_one(struct rolling *rolling, size_t index, bool *agai
 	*again_ret = false;
 	hs_live_skip_sleepers(live, index, index + 1);
 	hs_live_seize(live, index, index + 1);
-	hs_live_judge_refusals(live, index, index + 1);
+	hs_live_judge(live, index, index + 1);
 	if (task->fate != HS_LIVE_SEIZED)
 		return NULL;
 	hs_live_interrupt(live, index, index + 1);

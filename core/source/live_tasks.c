@@ -221,6 +221,14 @@ long hs_live_tasks_count(const struct hs_live *live)
 	return (long)st.st_nlink - 2;
 }
 
+bool hs_live_task_exists(const struct hs_live *live, pid_t tid)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "task/%d", tid);
+	return faccessat(live->proc_fd, path, F_OK, 0) == 0;
+}
+
 char hs_live_task_state(const struct hs_live *live, pid_t tid)
 {
 	struct hs_proc_stat stat;

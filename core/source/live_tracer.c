@@ -98,12 +98,16 @@ void hs_live_seize(struct hs_live *live, size_t first, size_t end)
 	pthread_cleanup_pop(0);
 }
 
-void hs_live_judge_refusals(struct hs_live *live, size_t first, size_t end)
+void hs_live_judge(struct hs_live *live, size_t first, size_t end)
 {
 	for (size_t i = first; i < end; i++) {
 		struct hs_live_task *task = &live->tasks.items[i];
 		char state;
 
+		// The number of a thread that has ended may be another process's by now. That one
+		// is not interrupted, and free when the calling thread ends.
+		if (task->fate == HS_LIVE_SEIZED && !hs_live_task_exists(live, task->lwp.host_tid))
+			task->fate = HS_LIVE_GONE;
 		if (task->fate != HS_LIVE_LISTED || !task->refusal)
 			continue;
 		state = task->refusal == ESRCH ? '\0'

@@ -28,8 +28,8 @@ void hs_live_skip_sleepers(struct hs_live *live, size_t first, size_t end);
  */
 void hs_live_seize(struct hs_live *live, size_t first, size_t end);
 
-/** Sort out those of tasks [first, end) that could not be attached to. */
-void hs_live_judge_refusals(struct hs_live *live, size_t first, size_t end);
+/** Sort out those of tasks [first, end) that could not be attached to, or are not the target's. */
+void hs_live_judge(struct hs_live *live, size_t first, size_t end);
 
 /** @return NULL when there is something to go on with; else why not. */
 HS_MUST_CHECK struct hs_err *hs_live_check_attached(struct hs_live *live);
