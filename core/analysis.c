@@ -4,6 +4,8 @@
 #include "core/analysis.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -146,6 +148,9 @@ static void note_lost_threads(struct hs_snapshot *s, struct hs_target *target)
 	const struct hs_lwp *lwps = hs_target_lwps(target, &num_lwps);
 	const char *why = NULL;
 
+	// A core without any is a gap already.
+	if (!num_lwps)
+		s->blind = true;
 	for (size_t i = 0; i < num_lwps; i++) {
 		if (lwps[i].has_regs)
 			continue;
@@ -406,28 +411,51 @@ static void weaken(struct hs_report *report, struct hs_finding *f)
 	                    "different moments may have come together");
 }
 
+/** As snprintf(), at @p len bytes of a text of @p size. @return The length with it. */
+HS_PRINTF(4, 5)
+static size_t append(char *text, size_t size, size_t len, const char *fmt, ...)
+{
+	bool fits = len < size;
+	va_list ap;
+
+	va_start(ap, fmt);
+	int more = vsnprintf(fits ? text + len : NULL, fits ? size - len : 0, fmt, ap);
+	va_end(ap);
+	return len + (more > 0 ? (size_t)more : 0);
+}
+
+static size_t print_key(const struct hs_report *report, const struct hs_finding *f, char *text,
+                        size_t size)
+{
+	const struct hs_snapshot *s = report->snapshot;
+	size_t len = append(text, size, 0, "%s", f->id);
+
+	for (size_t i = 0; i < f->steps.len; i++) {
+		const struct hs_thread *thread = &s->threads.items[f->steps.items[i].wait->thread];
+
+		len = append(text, size, len, " T%d/%lld", (int)thread->tid,
+		             (long long)thread->java_tid);
+	}
+	for (size_t i = 0; i < f->resources.len && (f->steps.len || !i); i++) {
+		const struct hs_resource *resource = &s->resources.items[f->resources.items[i]];
+
+		len = append(text, size, len, " %s@%llx", hs_resource_kind_name(resource->kind),
+		             (unsigned long long)resource->address);
+	}
+	return len;
+}
+
 /**
  * What a finding is about, the same for a live process and for the snapshot of it, whatever names
  * can be read there.
  */
 static const char *key_of(const struct hs_report *report, const struct hs_finding *f)
 {
-	const struct hs_snapshot *s = report->snapshot;
-	const char *key = hs_arena_strdup(s->arena, f->id);
+	size_t size = print_key(report, f, NULL, 0) + 1;
+	char *key = hs_arena_alloc(report->snapshot->arena, size);
 
-	for (size_t i = 0; key && i < f->steps.len; i++) {
-		const struct hs_thread *thread = &s->threads.items[f->steps.items[i].wait->thread];
-
-		key = hs_arena_printf(s->arena, "%s T%d/%lld", key, (int)thread->tid,
-		                      (long long)thread->java_tid);
-	}
-	for (size_t i = 0; key && i < f->resources.len && (f->steps.len || !i); i++) {
-		const struct hs_resource *resource = &s->resources.items[f->resources.items[i]];
-
-		key = hs_arena_printf(s->arena, "%s %s@%llx", key,
-		                      hs_resource_kind_name(resource->kind),
-		                      (unsigned long long)resource->address);
-	}
+	if (key)
+		print_key(report, f, key, size);
 	return key;
 }
 
@@ -447,11 +475,8 @@ enum verdict_of_look {
 };
 
 /** A snapshot knows what the second look at the process said, when it was taken. */
-static enum verdict_of_look look_back(const struct hs_target_info *info,
-                                      const struct hs_report *report, const struct hs_finding *f)
+static enum verdict_of_look look_back(const struct hs_target_info *info, const char *key)
 {
-	const char *key = key_of(report, f);
-
 	if (!info->ran_on)
 		return LOOK_CONFIRMED;
 	if (!info->second_look)
@@ -467,7 +492,18 @@ struct look_keys {
 	HS_VEC(const char *) dropped;
 };
 
-/** Drop what is gone at the second look. @return true when a cycle was dropped: look again. */
+static void keep_key(struct hs_arena *arena, struct look_keys *keys, enum verdict_of_look look,
+                     const char *key)
+{
+	const char **slot = look == LOOK_DROPPED ? hs_vec_push(arena, &keys->dropped)
+	                                         : hs_vec_push(arena, &keys->confirmed);
+
+	if (slot)
+		*slot = key;
+}
+
+/** Drop what is gone at the second look. @p keys: for a snapshot, or NULL. @return true when a
+ * cycle was dropped: look again. */
 static bool confirm(struct hs_target *target, struct hs_report *report, struct look_keys *keys)
 {
 	const struct hs_target_info *info = hs_target_info(target);
@@ -478,14 +514,13 @@ static bool confirm(struct hs_target *target, struct hs_report *report, struct l
 
 	for (size_t i = 0; i < report->findings.len; i++) {
 		struct hs_finding *f = &report->findings.items[i];
-		enum verdict_of_look look = !is_live ? look_back(info, report, f)
+		const char *key = keys || info->second_look ? key_of(report, f) : NULL;
+		enum verdict_of_look look = !is_live ? look_back(info, key)
 		                            : finding_holds(target, report, f) ? LOOK_CONFIRMED
 		                                                               : LOOK_DROPPED;
-		const char **key = look == LOOK_DROPPED ? hs_vec_push(arena, &keys->dropped)
-		                                        : hs_vec_push(arena, &keys->confirmed);
 
-		if (key)
-			*key = key_of(report, f);
+		if (keys)
+			keep_key(arena, keys, look, key);
 		f->confirmed = look == LOOK_CONFIRMED;
 		if (look != LOOK_DROPPED) {
 			if (f->confirmed && is_of_many_moments(report->snapshot))
@@ -535,7 +570,7 @@ static struct hs_err *look(struct hs_target *target, const struct hs_analysis_op
 	err = hs_analyzers_run(graph, analysis->report);
 	if (err)
 		return err;
-	*again_ret = confirm(target, analysis->report, &keys);
+	*again_ret = confirm(target, analysis->report, options->capture ? &keys : NULL);
 	if (s->info.kind == HS_TARGET_LIVE)
 		s->info.pause_ms = hs_target_held_ms(target);
 	err = hs_report_finish(analysis->report);

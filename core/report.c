@@ -51,6 +51,28 @@ void hs_finding_title(struct hs_report *report, struct hs_finding *finding, cons
 	finding->title = title ? title : "";
 }
 
+/** A circle may have very many steps with a sentence each: the text grows as a vector does. */
+static void append_why(struct hs_arena *arena, struct hs_finding *finding, const char *more)
+{
+	bool space = finding->why_len && *more != '\n';
+	size_t len = strlen(more), end = finding->why_len + space + len;
+	char *text = finding->why_text;
+
+	if (end >= finding->why_cap) {
+		text = hs_arena_alloc(arena, 2 * end + 1);
+		if (!text)
+			return;
+		memcpy(text, finding->why, finding->why_len);
+		finding->why_cap = 2 * end + 1;
+	}
+	if (space)
+		text[finding->why_len] = ' ';
+	memcpy(text + end - len, more, len + 1);
+	finding->why_text = text;
+	finding->why_len = end;
+	finding->why = text;
+}
+
 void hs_finding_why(struct hs_report *report, struct hs_finding *finding, const char *fmt, ...)
 {
 	va_list ap;
@@ -62,11 +84,7 @@ void hs_finding_why(struct hs_report *report, struct hs_finding *finding, const 
 	va_end(ap);
 	if (!more)
 		return;
-	bool space = *finding->why && *more != '\n';
-	const char *why =
-		hs_arena_printf(report->arena, "%s%s%s", finding->why, space ? " " : "", more);
-	if (why)
-		finding->why = why;
+	append_why(report->arena, finding, more);
 }
 
 void hs_finding_fix(struct hs_report *report, struct hs_finding *finding, const char *fmt, ...)

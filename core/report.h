@@ -37,9 +37,11 @@ struct hs_finding {
 	enum hs_severity severity;
 	enum hs_certainty certainty; /**< of the weakest cited edge */
 	enum hs_verdict verdict;
-	bool confirmed;           /**< cores: true; live: looked at twice */
-	const char *title;        /**< after "DEADLOCK  ", one line */
-	const char *why;          /**< plain words; paragraphs separated by '\n' */
+	bool confirmed;    /**< cores: true; live: looked at twice */
+	const char *title; /**< after "DEADLOCK  ", one line */
+	const char *why;   /**< plain words; paragraphs separated by '\n' */
+	char *why_text;    /**< the same, while hs_finding_why() appends to it */
+	size_t why_len, why_cap;
 	HS_VEC(const char *) fix; /**< most specific first */
 	HS_VEC(const char *) evidence;
 	HS_VEC(struct hs_known_issue) known;

@@ -75,6 +75,24 @@ class Files(Base):
                 path = self.variant(name, lambda _, content=content: content)
                 self.refused(harness.hangscope(path), harness.EX_NOINPUT, name)
 
+    def test_no_threads(self):
+        """A whole core without one NT_PRSTATUS: nothing is known of any thread, so nothing is clear."""
+
+        def rename(data):
+            headers, count = struct.unpack_from("<Q", data, 32)[0], struct.unpack_from("<H", data, 56)[0]
+            for at in range(headers, headers + 56 * count, 56):
+                kind, _, offset, _, _, size = struct.unpack_from("<IIQQQQ", data, at)
+                end = offset + size if kind == 4 else 0  # PT_NOTE
+                while offset + 12 <= end:
+                    name, desc, note = struct.unpack_from("<III", data, offset)
+                    if note == 1:  # NT_PRSTATUS
+                        struct.pack_into("<I", data, offset + 8, 0x7777)
+                    offset += 12 + (name + 3) // 4 * 4 + (desc + 3) // 4 * 4
+
+        result = harness.hangscope(self.variant("no-threads", rename))
+        self.assertEqual(result.status, harness.EX_INCOMPLETE, str(result))
+        self.assertIn("the core has no threads", " ".join(result.out.split()))
+
     def test_broken_compression(self):
         for name, magic in (("z.gz", b"\x1f\x8b\x08\x00"), ("z.zst", b"\x28\xb5\x2f\xfd"), ("z.xz", b"\xfd7zXZ\x00"), ("z.lz4", b"\x04\x22\x4d\x18")):
             with self.subTest(name):
