@@ -32,7 +32,9 @@ enum hs_limit {
 	HS_MAX_LOCKS = 1024,           /**< monitor slots of one frame */
 	HS_MAX_STACK_COPY = 8 << 20, /**< bytes of used stack copied per thread of a live process */
 	HS_MAX_HEAP_SCAN = 1 << 30,  /**< bytes of Java heap searched for owned locks */
-	HS_MAX_STACK_SCAN = 1 << 20, /**< bytes of one native stack scanned for pointers */
+	HS_MAX_IMAGE_BYTES = 256 << 20, /**< bytes of all images made of memory for lost files */
+	HS_MAX_IMAGE_READS = 1 << 30,   /**< bytes read for them, with a price for each read */
+	HS_MAX_STACK_SCAN = 1 << 20,    /**< bytes of one native stack scanned for pointers */
 };
 
 #endif // HS_LIMITS_H

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "core/base/cleanup.h"
+#include "core/limits.h"
 
 enum {
 	MAX_DYNAMIC = 256,     // entries of PT_DYNAMIC; libraries have some 30
@@ -23,6 +24,8 @@ enum {
 	MAX_FILE = INT32_MAX,  // an image that is larger is none
 	COPY_AT_ONCE = 16 * HS_PAGE,
 	HASH_AT_ONCE = 1024,
+	READ_PRICE = 512,          // bytes that could be copied in the time of a small read
+	IMAGE_PRICE = 4 * HS_PAGE, // pages of headers of the smallest image
 };
 
 enum section {
@@ -51,11 +54,24 @@ struct dynamic {
 	uint64_t symtab, strtab, strsz, hash, gnu_hash, versym;
 };
 
+/** Take @p price from a budget. What does not fit empties it: nobody goes on with what is left. */
+static bool spend(uint64_t *spent, uint64_t budget, uint64_t price)
+{
+	*spent = *spent > budget || price > budget - *spent ? budget + 1 : *spent + price;
+	return *spent <= budget;
+}
+
+bool hs_memory_image_spent(const struct hs_source *source)
+{
+	return source->image_bytes > HS_MAX_IMAGE_BYTES || source->image_reads > HS_MAX_IMAGE_READS;
+}
+
 static bool read_memory(const struct maker *maker, uint64_t vaddr, void *buf, size_t len)
 {
 	hs_addr addr = maker->bias + vaddr;
 
-	if (hs_addr_wraps(addr, len))
+	if (hs_addr_wraps(addr, len) ||
+	    !spend(&maker->source->image_reads, HS_MAX_IMAGE_READS, READ_PRICE + len))
 		return false;
 	struct hs_err *err = hs_source_read(maker->source, addr, buf, len);
 	hs_err_free(err);
@@ -64,6 +80,8 @@ static bool read_memory(const struct maker *maker, uint64_t vaddr, void *buf, si
 
 static bool write_file(const struct maker *maker, uint64_t offset, const void *buf, size_t len)
 {
+	if (!spend(&maker->source->image_bytes, HS_MAX_IMAGE_BYTES, len))
+		return false;
 	for (const uint8_t *in = buf; len;) {
 		ssize_t put = pwrite(maker->fd, in, len, (off_t)offset);
 
@@ -74,6 +92,23 @@ static bool write_file(const struct maker *maker, uint64_t offset, const void *b
 		in += put;
 		offset += (uint64_t)put;
 		len -= (size_t)put;
+	}
+	return true;
+}
+
+/** Write pieces of a page, but what is nothing but zeros stays a hole: it takes no memory. */
+static bool write_pages(const struct maker *maker, uint64_t offset, const uint8_t *buf, size_t len)
+{
+	static const uint8_t zeros[HS_PAGE];
+
+	while (len) {
+		size_t rest = HS_PAGE - offset % HS_PAGE, part = len < rest ? len : rest;
+
+		if (memcmp(buf, zeros, part) != 0 && !write_file(maker, offset, buf, part))
+			return false;
+		buf += part;
+		offset += part;
+		len -= part;
 	}
 	return true;
 }
@@ -108,7 +143,7 @@ static bool copy_part(struct maker *maker, enum section section, uint32_t type, 
 		size_t part = size - done < sizeof(buf) ? (size_t)(size - done) : sizeof(buf);
 
 		if (!read_memory(maker, vaddr + done, buf, part) ||
-		    !write_file(maker, offset + done, buf, part))
+		    !write_pages(maker, offset + done, buf, part))
 			return false;
 		done += part;
 	}
@@ -181,31 +216,49 @@ static bool highest_word(const struct maker *maker, uint64_t vaddr, uint64_t cou
 	return true;
 }
 
+/** Words of a chain up to the one with bit 0 set; 0: no end. By pages: it may end at the last one
+ * that can be read. */
+static uint64_t chain_length(const struct maker *maker, uint64_t vaddr)
+{
+	uint32_t words[HASH_AT_ONCE];
+	uint64_t length = 0;
+
+	while (length < MAX_SYMBOLS) {
+		uint64_t at = vaddr + length * sizeof(words[0]);
+		size_t some = (HS_PAGE - (maker->bias + at) % HS_PAGE) / sizeof(words[0]);
+
+		some = some ? some : 1; // the address is odd
+		if (!read_memory(maker, at, words, some * sizeof(words[0])))
+			return 0;
+		for (size_t i = 0; i < some; i++) {
+			if (words[i] & 1)
+				return length + i + 1;
+		}
+		length += some;
+	}
+	return 0;
+}
+
 /**
  * Number of symbols by DT_GNU_HASH: {buckets, first symbol, words of the filter, shift}, filter,
  * buckets, chains; a chain of the last bucket ends, with bit 0 set, at the last symbol.
  */
 static uint64_t count_by_gnu_hash(const struct maker *maker, uint64_t vaddr)
 {
-	uint32_t head[4], last, word = 0;
+	uint32_t head[4], last;
 
 	if (!read_memory(maker, vaddr, head, sizeof(head)) || head[0] > MAX_SYMBOLS ||
 	    head[1] > MAX_SYMBOLS || head[2] > MAX_SYMBOLS)
 		return 0;
 	uint64_t buckets = vaddr + sizeof(head) + (uint64_t)head[2] * sizeof(uint64_t);
-	uint64_t chains = buckets + (uint64_t)head[0] * sizeof(word);
+	uint64_t chains = buckets + (uint64_t)head[0] * sizeof(uint32_t);
 	if (!highest_word(maker, buckets, head[0], &last))
 		return 0;
-	if (last < head[1])
-		return head[1];
-	for (; last < MAX_SYMBOLS; last++) {
-		if (!read_memory(maker, chains + (uint64_t)(last - head[1]) * sizeof(word), &word,
-		                 sizeof(word)))
-			return 0;
-		if (word & 1)
-			return (uint64_t)last + 1;
-	}
-	return 0;
+	if (last < head[1] || last >= MAX_SYMBOLS)
+		return last < head[1] ? head[1] : 0;
+	uint64_t length =
+		chain_length(maker, chains + (uint64_t)(last - head[1]) * sizeof(uint32_t));
+	return length && length <= MAX_SYMBOLS - last ? last + length : 0;
 }
 
 /** The number of dynamic symbols is written nowhere but in the hash tables. */
@@ -370,7 +423,8 @@ struct hs_err *hs_memory_image_make(struct hs_source *source, hs_addr start,
 
 	if (fd < 0)
 		return hs_err_os(errno, "cannot make a file in memory");
-	if (!copy_headers(&maker, &ehdr))
+	if (!spend(&source->image_bytes, HS_MAX_IMAGE_BYTES, IMAGE_PRICE) ||
+	    !copy_headers(&maker, &ehdr))
 		return hs_err_new(HS_ERR_BAD_DATA, "the headers of its image make no sense");
 	struct hs_memory_image made = {
 		.fd = -1,

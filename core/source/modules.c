@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "core/base/cleanup.h"
+#include "core/limits.h"
 #include "core/source/memory_image.h"
 
 enum {
@@ -417,6 +418,12 @@ struct hs_err *hs_modules_build(struct hs_source *source, struct hs_mapping *map
 		hs_source_gap(source, "modules", "function names and unwinding of the others",
 		              "more than %d files are mapped as programs or libraries",
 		              MAX_MODULES);
+	if (!err && hs_memory_image_spent(source))
+		hs_source_gap(source, "images of files that are not here",
+		              "what the memory has of the other files: names and unwinding",
+		              "they have too much of it: %d MiB are made of memory, and %d MiB are "
+		              "read for that, at most",
+		              HS_MAX_IMAGE_BYTES >> 20, HS_MAX_IMAGE_READS >> 20);
 	if (!err && builder.num_unproved)
 		hs_source_gap(source, "files that were taken by their name",
 		              "function names and unwinding of them, if they were replaced",

@@ -66,8 +66,10 @@ struct hs_source {
 	/** Of each of lwps, as the kernel gave them; NULL where there are none. While recording. */
 	const struct user_regs_struct *const *raw_regs;
 	HS_VEC(uint64_t) auxv; /**< pairs without AT_NULL; while recording */
-	bool cacheable;        /**< pages may be cached by target.c (false: the source serves memory
-	                          itself) */
+	/** Spent on images of lost files, of HS_MAX_IMAGE_BYTES and HS_MAX_IMAGE_READS. */
+	uint64_t image_bytes, image_reads;
+	bool cacheable; /**< pages may be cached by target.c (false: the source serves memory
+	                   itself) */
 };
 
 /** What a target reads from. For what is part of the capture, not for collectors. */

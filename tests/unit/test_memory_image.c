@@ -13,9 +13,11 @@
 #include <gelf.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/base/cleanup.h"
+#include "core/limits.h"
 #include "core/source/memory_image.h"
 
 struct own_memory {
@@ -163,12 +165,105 @@ static void test_bad_headers(void **state)
 	close(library.fd);
 }
 
+/** All that is in there: an ELF header, PT_DYNAMIC, a hash table of one symbol. The rest is zeros.
+ */
+struct sparse_memory {
+	struct hs_source source;
+	Elf64_Ehdr ehdr;
+	Elf64_Dyn dynamic[5];
+	uint32_t hash[2];
+};
+
+enum {
+	DYNAMIC = HS_PAGE,
+	HASH = 2 * HS_PAGE,
+	SYMBOLS = 3 * HS_PAGE,
+	STRINGS = 4 * HS_PAGE,
+	STRINGS_SIZE = 64 << 20,
+};
+
+static struct hs_err *read_sparse(struct hs_source *source, hs_addr addr, void *buf, size_t len)
+{
+	const struct sparse_memory *sparse = (struct sparse_memory *)source;
+
+	memset(buf, 0, len);
+	if (!addr)
+		memcpy(buf, &sparse->ehdr, len);
+	else if (addr == DYNAMIC)
+		memcpy(buf, sparse->dynamic, len);
+	else if (addr == HASH)
+		memcpy(buf, sparse->hash, len);
+	return NULL;
+}
+
+/** A core of a few kilobytes may have images of very many zeros: they must not take memory. */
+static void test_zeros_and_budget(void **state)
+{
+	static const struct hs_source_ops ops = {.read = read_sparse};
+	struct sparse_memory sparse = {
+		.source = {.ops = &ops               },
+		.ehdr = {                      .e_phoff = sizeof(Elf64_Ehdr)                         },
+		.dynamic = { {DT_SYMTAB, {SYMBOLS}},
+                           {DT_STRTAB, {STRINGS}},
+                           {DT_STRSZ, {STRINGS_SIZE}},
+                           {DT_HASH, {HASH}}},
+		.hash = {				 1,                          1},
+	};
+	const struct hs_elf_image image = {
+		.end = STRINGS + STRINGS_SIZE,
+		.num_loads = 1,
+		.loads = {{.filesz = STRINGS + STRINGS_SIZE, .memsz = STRINGS + STRINGS_SIZE}},
+		.dynamic = { DYNAMIC, DYNAMIC, sizeof(sparse.dynamic)},
+	};
+	struct hs_memory_image made;
+	struct hs_err *err;
+	struct stat st;
+	int count = 0;
+
+	(void)state;
+	while (!(err = hs_memory_image_make(&sparse.source, 0, &image, &made))) {
+		assert_false(fstat(made.fd, &st));
+		assert_true(st.st_size > STRINGS_SIZE);
+		assert_true(st.st_blocks * 512 <= 4 * HS_PAGE);
+		close(made.fd);
+		count++;
+		if (!made.has_symbols)
+			break;
+	}
+	hs_err_free(err);
+	assert_true(count > 0 && count <= HS_MAX_IMAGE_READS / STRINGS_SIZE + 1);
+	assert_true(hs_memory_image_spent(&sparse.source));
+}
+
+static void test_budget(void **state)
+{
+	struct own_memory own = {.source = {.ops = &own_ops}};
+	struct hs_memory_image image = {.fd = -1};
+	struct library library;
+
+	(void)state;
+	open_libc(&library);
+	image = make(&library, &own);
+	assert_false(hs_memory_image_spent(&own.source));
+	assert_true(own.source.image_bytes < 4 << 20);
+	close(image.fd);
+	image.fd = -1;
+	own.source.image_bytes = HS_MAX_IMAGE_BYTES - 32 * HS_PAGE;
+	struct hs_err *err =
+		hs_memory_image_make(&own.source, library.start, &library.image, &image);
+	assert_int_equal(hs_err_code(err), HS_ERR_BAD_DATA);
+	hs_err_free(err);
+	assert_int_equal(image.fd, -1);
+	assert_true(hs_memory_image_spent(&own.source));
+	close(library.fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_same_as_file),
-		cmocka_unit_test(test_parts),
-		cmocka_unit_test(test_bad_headers),
+		cmocka_unit_test(test_same_as_file), cmocka_unit_test(test_parts),
+		cmocka_unit_test(test_bad_headers),  cmocka_unit_test(test_zeros_and_budget),
+		cmocka_unit_test(test_budget),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
