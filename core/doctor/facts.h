@@ -129,6 +129,10 @@ void hs_facts_writing(struct hs_core_writing *writing, int proc_fd, struct hs_ar
 /** A name that is safe in a command: letters, digits, '.', '_', '-'. */
 bool hs_is_plain_name(const char *name);
 
+/** The namespace of a pod by the search domains of its resolv.conf. @return NULL when none tells.
+ */
+const char *hs_resolver_namespace(const char *text, struct hs_arena *arena);
+
 // ---- doctor.c, checks.c, remedies.c
 
 /** From facts to the diagnosis. @param[out] ret In @p arena. @return NULL or HS_ERR_OOM. */

@@ -16,6 +16,7 @@ enum {
 	MOUNTS_TEXT = 1 << 20, /**< of a host with thousands of containers, the first part */
 	MAX_PLAIN_NAME = 253,  /**< of a name in Kubernetes */
 	SHORT_ID = 12,         /**< characters that name a container */
+	RESOLVER_TEXT = 4096,  /**< Kubernetes: 2048 bytes of domains, three servers */
 };
 
 bool hs_is_plain_name(const char *name)
@@ -112,9 +113,36 @@ static const char *hidepid_of(const char *mounts, struct hs_arena *arena)
 	return value && strcmp(value, "0") != 0 && strcmp(value, "off") != 0 ? value : NULL;
 }
 
+const char *hs_resolver_namespace(const char *text, struct hs_arena *arena)
+{
+	static const char search[] = "search", service[] = ".svc.";
+	const char *line = text;
+
+	for (; line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		size_t len = strcspn(line, "\n");
+		size_t at = sizeof(search) - 1;
+
+		if (strncmp(line, search, at) != 0 || !strspn(line + at, " \t"))
+			continue;
+		// One domain after the other; that of a namespace is NAMESPACE.svc.ZONE.
+		while ((at += strspn(line + at, " \t")) < len) {
+			size_t label = strcspn(line + at, ". \t\n");
+
+			if (strncmp(line + at + label, service, sizeof(service) - 1) == 0) {
+				const char *name = hs_arena_strndup(arena, line + at, label);
+
+				return hs_is_plain_name(name) ? name : NULL;
+			}
+			at += strcspn(line + at, " \t\n");
+		}
+	}
+	return NULL;
+}
+
 static void read_pod(struct hs_place *place, struct hs_arena *arena)
 {
-	char text[256];
+	char text[RESOLVER_TEXT];
 
 	// The name of the host is that of the pod, unless the pod shares the node's network.
 	if (gethostname(text, sizeof(text)) == 0) {
@@ -124,6 +152,10 @@ static void read_pod(struct hs_place *place, struct hs_arena *arena)
 	if (hs_live_read_text(AT_FDCWD, "/var/run/secrets/kubernetes.io/serviceaccount/namespace",
 	                      text, sizeof(text)) > 0)
 		place->pod_namespace = hs_is_plain_name(text) ? hs_arena_strdup(arena, text) : NULL;
+	// A pod may have no token mounted (automountServiceAccountToken: false).
+	if (!place->pod_namespace &&
+	    hs_live_read_text(AT_FDCWD, "/etc/resolv.conf", text, sizeof(text)) > 0)
+		place->pod_namespace = hs_resolver_namespace(text, arena);
 }
 
 static bool proc_is_foreign(void)

@@ -16,32 +16,60 @@ static const char *command(const struct hs_doctor_facts *facts, struct hs_arena 
 	                  : "hangscope PID";
 }
 
+/** Would a container of the process's own user and group do, without any capability? */
+static bool own_user_will_do(const struct hs_access *access)
+{
+	if (!access->has_ids || !access->uids[0] || access->yama > 0 || access->their_caps ||
+	    access->dumpable != HS_YES || access->same_user_ns == HS_NO)
+		return false;
+	for (size_t i = 1; i < 3; i++) {
+		if (access->uids[i] != access->uids[0] || access->gids[i] != access->gids[0])
+			return false;
+	}
+	return access->uid != access->uids[0] || access->gid != access->gids[0];
+}
+
 /**
  * A new ephemeral container: what an existing one may do cannot be changed. The profiles grant
- * capabilities to the container, and only root's processes have them in effect.
+ * capabilities to the container, and only root's processes have them in effect. It gets a shell and
+ * a name, so that it is still there when a capture is fetched from it.
  */
 static const char *in_kubernetes(const struct hs_doctor_facts *facts, enum lift lift,
                                  struct hs_arena *arena)
 {
 	const struct hs_place *place = &facts->place;
-	const char *profile = lift == LIFT_SANDBOX ? "sysadmin" : "general";
-	const char *line = hs_arena_printf(
-		arena, "kubectl debug -it %s%s%s --image=IMAGE --target=%s --profile=%s",
-		place->pod ? place->pod : "POD", place->pod_namespace ? " -n " : "",
-		place->pod_namespace ? place->pod_namespace : "",
-		place->pod_container ? place->pod_container : "CONTAINER", profile);
+	const struct hs_access *access = &facts->access;
+	const char *why = "", *instead = "";
 
-	if (!line)
+	if (access->uid != 0)
+		why = hs_arena_printf(
+			arena,
+			"; the pod runs as uid %llu, which has no capabilities: ptrace.json, of "
+			"samples/kubernetes, says {\"securityContext\": {\"runAsUser\": 0, "
+			"\"runAsNonRoot\": false, \"capabilities\": {\"add\": "
+			"[\"SYS_PTRACE\"]}}}",
+			(unsigned long long)access->uid);
+	// What the namespace admits cannot be seen from within a pod.
+	if (lift == LIFT_RIGHTS && own_user_will_do(access))
+		instead = hs_arena_printf(
+			arena,
+			"; if the namespace refuses that (Pod Security): --profile=restricted "
+			"--custom=same-user.json, of samples/kubernetes, with runAsUser %llu and "
+			"runAsGroup %llu in it",
+			(unsigned long long)access->uids[0], (unsigned long long)access->gids[0]);
+	if (!why || !instead)
 		return NULL;
-	if (facts->access.uid == 0)
-		return hs_arena_printf(arena, "%s -- %s", line, command(facts, arena));
 	return hs_arena_printf(
 		arena,
-		"%s --custom=ptrace.json -- %s   (the pod runs as uid %llu, which has no "
-		"capabilities: ptrace.json, of samples/kubernetes, says {\"securityContext\": "
-		"{\"runAsUser\": 0, \"runAsNonRoot\": false, \"capabilities\": {\"add\": "
-		"[\"SYS_PTRACE\"]}}})",
-		line, command(facts, arena), (unsigned long long)facts->access.uid);
+		"kubectl debug -it %s -n %s --image=IMAGE --target=%s --profile=%s%s "
+		"-c hangscope-debug -- sh   and in its shell: %s   (a name can be used once: take "
+		"another after -c for another try%s%s)",
+		place->pod ? place->pod : "POD",
+		place->pod_namespace ? place->pod_namespace : "NAMESPACE",
+		place->pod_container ? place->pod_container : "CONTAINER",
+		lift == LIFT_SANDBOX ? "sysadmin" : "general",
+		access->uid == 0 ? "" : " --custom=ptrace.json", command(facts, arena), why,
+		instead);
 }
 
 /** exec --privileged gives every capability, but the seccomp filter stays that of the container. */

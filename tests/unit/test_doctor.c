@@ -157,8 +157,9 @@ static void in_a_pod(void **state)
 
 	facts.access.uid = facts.access.gid = 0;
 	expect(facts, HS_HEALTH_REFUSED, "attach.uid", "uid 1000",
-	       "kubectl debug -it POD --image=IMAGE --target=CONTAINER --profile=general -- "
-	       "hangscope 4711");
+	       "kubectl debug -it POD -n NAMESPACE --image=IMAGE --target=CONTAINER "
+	       "--profile=general -c hangscope-debug -- sh");
+	expect(facts, HS_HEALTH_REFUSED, "attach.uid", "uid 1000", "in its shell: hangscope 4711");
 	facts.place.pod = "shop-7d9f";
 	facts.place.pod_namespace = "prod";
 	facts.place.pod_container = "app";
@@ -167,7 +168,8 @@ static void in_a_pod(void **state)
 	// Capabilities of a container are in effect for root only.
 	facts.access.uid = facts.access.gid = NOBODY;
 	expect(facts, HS_HEALTH_REFUSED, "attach.uid", "uid 1000",
-	       "--custom=ptrace.json -- hangscope 4711");
+	       "--profile=general --custom=ptrace.json -c hangscope-debug -- sh");
+	expect(facts, HS_HEALTH_REFUSED, "attach.uid", "uid 1000", "in its shell: hangscope 4711");
 	facts = healthy();
 	facts.place.kind = HS_PLACE_KUBERNETES;
 	facts.access.has_filter = true;
@@ -176,6 +178,77 @@ static void in_a_pod(void **state)
 	       "--profile=sysadmin");
 	expect(facts, HS_HEALTH_REFUSED, "attach.seccomp", "a seccomp filter",
 	       "hangscope 4711 --no-stop");
+}
+
+/** A namespace may refuse every capability: its own user is enough, but not for every process. */
+static void in_a_restricted_pod(void **state)
+{
+	(void)state;
+	static const char offer[] = "--profile=restricted --custom=same-user.json";
+	static const struct {
+		uint64_t uid, our_uid, their_caps;
+		int yama;
+		enum hs_tristate dumpable;
+		bool is_offered;
+	} rows[] = {
+		{1000, 0,      0, -1, HS_YES,     true },
+                {1000, NOBODY, 0, 0,  HS_YES,     true },
+		{1000, NOBODY, 0, 1,  HS_YES,     false},
+                {1000, NOBODY, 0, 0,  HS_NO,      false},
+		{1000, NOBODY, 0, 0,  HS_UNKNOWN, false},
+                {1000, NOBODY, 1, 0,  HS_YES,     false},
+		{1000, 1000,   0, 0,  HS_YES,     false}, // it is something else
+		{0,    NOBODY, 0, 0,  HS_YES,     false}, // nobody is root there
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		hs_cleanup(hs_arena_destroyp) struct hs_arena *arena = hs_arena_create();
+		struct hs_doctor_facts facts = stranger(HS_PLACE_KUBERNETES);
+
+		facts.access.uid = facts.access.gid = rows[i].our_uid;
+		for (size_t j = 0; j < 3; j++)
+			facts.access.uids[j] = facts.access.gids[j] = rows[i].uid;
+		facts.access.their_caps = rows[i].their_caps;
+		facts.access.yama = rows[i].yama;
+		facts.access.dumpable = rows[i].dumpable;
+		const struct hs_diagnosis *diagnosis = judge(&facts, arena);
+		assert_int_equal(diagnosis->health, HS_HEALTH_REFUSED);
+		assert_int_equal(strstr(diagnosis->remedy, offer) != NULL, rows[i].is_offered);
+		if (rows[i].is_offered)
+			assert_non_null(
+				strstr(diagnosis->remedy, "runAsUser 1000 and runAsGroup 1000"));
+	}
+}
+
+static void namespaces_of_resolvers(void **state)
+{
+	(void)state;
+	hs_cleanup(hs_arena_destroyp) struct hs_arena *arena = hs_arena_create();
+	static const struct {
+		const char *text, *name;
+	} rows[] = {
+		{"search prod.svc.cluster.local svc.cluster.local cluster.local\nnameserver "
+	         "10.0.0.1\n",	                                                     "prod"},
+		{ "nameserver 10.0.0.1\nsearch\tprod.svc.corp.example options ndots:5",  "prod"},
+		{ "search corp.example shop-2.svc.cluster.local\n",                      "shop-2"},
+		{ "search corp.example\n",					       NULL},
+		{ "search svc.cluster.local\n",                                          NULL},
+		{ "searching prod.svc.cluster.local\n",                                  NULL},
+		{ "# search prod.svc.cluster.local\nsearch a\nprod.svc.cluster.local\n", NULL},
+		{ "search $(reboot).svc.cluster.local\n",                                NULL},
+		{ "search .svc.cluster.local\n",                                         NULL},
+		{ "search",							      NULL},
+		{ "",								    NULL},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		const char *name = hs_resolver_namespace(rows[i].text, arena);
+
+		if (rows[i].name)
+			assert_string_equal(name, rows[i].name);
+		else
+			assert_null(name);
+	}
 }
 
 static void rules_of_the_kernel(void **state)
@@ -591,6 +664,8 @@ int main(void)
 		cmocka_unit_test(nothing_is_wrong),
 		cmocka_unit_test(another_user),
 		cmocka_unit_test(in_a_pod),
+		cmocka_unit_test(in_a_restricted_pod),
+		cmocka_unit_test(namespaces_of_resolvers),
 		cmocka_unit_test(rules_of_the_kernel),
 		cmocka_unit_test(the_kernel_has_the_last_word),
 		cmocka_unit_test(user_namespaces),
