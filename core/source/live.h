@@ -92,7 +92,10 @@ enum hs_live_need {
 HS_MUST_CHECK struct hs_err *hs_live_identify(struct hs_live *live, pid_t pid,
                                               enum hs_live_need need);
 
-/** Error for a refused access, with its probable cause and the remedy. @p what: "attach to". */
+/**
+ * Error for a refused access, with its probable cause; what helps depends on the place, and the
+ * doctor knows it. @p what: "attach to".
+ */
 HS_MUST_CHECK struct hs_err *hs_live_denied(const struct hs_live *live, const char *what,
                                             int errnum);
 

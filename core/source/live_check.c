@@ -252,8 +252,5 @@ struct hs_err *hs_live_denied(const struct hs_live *live, const char *what, int 
 
 	hs_access_read(&access, live->proc_fd);
 	hs_access_words(&access, hs_access_judge(&access), cause, sizeof(cause));
-	return hs_err_os(errnum,
-	                 "cannot %s process %d: %s; run as root or with CAP_SYS_PTRACE (in "
-	                 "Kubernetes: kubectl debug --profile=sysadmin --target=CONTAINER)",
-	                 what, live->pid, cause);
+	return hs_err_os(errnum, "cannot %s process %d: %s", what, live->pid, cause);
 }

@@ -228,17 +228,17 @@ static void namespaces_of_resolvers(void **state)
 		const char *text, *name;
 	} rows[] = {
 		{"search prod.svc.cluster.local svc.cluster.local cluster.local\nnameserver "
-	         "10.0.0.1\n",	                                                     "prod"},
-		{ "nameserver 10.0.0.1\nsearch\tprod.svc.corp.example options ndots:5",  "prod"},
-		{ "search corp.example shop-2.svc.cluster.local\n",                      "shop-2"},
-		{ "search corp.example\n",					       NULL},
-		{ "search svc.cluster.local\n",                                          NULL},
-		{ "searching prod.svc.cluster.local\n",                                  NULL},
-		{ "# search prod.svc.cluster.local\nsearch a\nprod.svc.cluster.local\n", NULL},
-		{ "search $(reboot).svc.cluster.local\n",                                NULL},
-		{ "search .svc.cluster.local\n",                                         NULL},
-		{ "search",							      NULL},
-		{ "",								    NULL},
+	         "10.0.0.1\n",	                                 "prod"  },
+		{"nameserver 10.0.0.1\nsearch\tprod.svc.corp.example options ndots:5",  "prod"  },
+		{"search corp.example shop-2.svc.cluster.local\n",                      "shop-2"},
+		{"search corp.example\n",					       NULL    },
+		{"search svc.cluster.local\n",                                          NULL    },
+		{"searching prod.svc.cluster.local\n",                                  NULL    },
+		{"# search prod.svc.cluster.local\nsearch a\nprod.svc.cluster.local\n", NULL    },
+		{"search $(reboot).svc.cluster.local\n",                                NULL    },
+		{"search .svc.cluster.local\n",                                         NULL    },
+		{"search",							      NULL    },
+		{"",								    NULL    },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
