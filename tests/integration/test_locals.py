@@ -65,28 +65,32 @@ class Base(harness.TestCase):
     def setUpClass(cls):
         cls.stack = contextlib.ExitStack()
         cls.tmp = cls.stack.enter_context(harness.temp_dir())
-        javac = os.environ.get("HS_JAVAC", "javac")
-        for kind, option in (("g", "-g"), ("none", "-g:none")):
-            directory = cls.tmp / kind
-            directory.mkdir()
-            for source in (SOURCE, SOURCE.with_name("Secrets.java")):
-                try:
-                    subprocess.run(
-                        [javac, "-nowarn", "-Xlint:-options", option, "--release", "8", "-d", directory, source],
-                        stdin=subprocess.DEVNULL,
-                        check=True,
-                        timeout=harness.RUN_TIMEOUT,
-                    )
-                except FileNotFoundError as error:
-                    raise harness.Unavailable("javac is missing (sh tests/install-deps.sh)") from error
-            cls.classes[kind] = directory
 
     @classmethod
     def tearDownClass(cls):
         cls.stack.close()
+        cls.classes = {}
+
+    def compiled(self, kind):
+        """Directory of the classes with ("g") or without ("none") debug information; compiled when they are first wanted."""
+        if kind not in self.classes:
+            directory = self.tmp / kind
+            directory.mkdir()
+            options = ["-nowarn", "-Xlint:-options", "-g" if kind == "g" else "-g:none", "--release", "8", "-d", directory]
+            try:
+                subprocess.run(
+                    [os.environ.get("HS_JAVAC", "javac"), *options, SOURCE, SOURCE.with_name("Secrets.java")],
+                    stdin=subprocess.DEVNULL,
+                    check=True,
+                    timeout=harness.RUN_TIMEOUT,
+                )
+            except FileNotFoundError as error:
+                raise harness.Unavailable("javac is missing (sh tests/install-deps.sh)") from error
+            type(self).classes = {**self.classes, kind: directory}
+        return self.classes[kind]
 
     def start(self, jdk, kind, main, *args, options=""):
-        command = [jdk.run, "java", "-Xmx128m", *options.split(), "-cp", self.classes[kind], main, *args]
+        command = [jdk.run, "java", "-Xmx128m", *options.split(), "-cp", self.compiled(kind), main, *args]
         return harness.Target(command, env={"HS_JDK_BIND": str(self.tmp)})
 
 
