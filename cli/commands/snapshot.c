@@ -39,6 +39,9 @@ static void print_summary(const struct cli_options *options, const struct hs_rep
 	        is_stream ? "snapshot" : hs_words_safe(arena, options->output),
 	        size_words(arena, result->bytes), result->threads, result->threads == 1 ? "" : "s",
 	        info->pause_ms);
+	if (result->cut_lists)
+		fprintf(stderr, "hangscope: its lists of libraries have no end: a debugger may "
+		                "miss some of them\n");
 	if (result->lost)
 		fprintf(stderr, "hangscope: %s of it could not be read, and are zero\n",
 		        size_words(arena, result->lost));

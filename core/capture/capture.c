@@ -244,7 +244,7 @@ struct hs_err *hs_capture_write(struct hs_target *target, const struct hs_second
 	if (!w.source->record)
 		return hs_err_new(HS_ERR_USAGE,
 		                  "only what was opened to be recorded can be written");
-	struct hs_err *err = hs_capture_essentials(target);
+	struct hs_err *err = hs_capture_essentials(target, &ret->cut_lists);
 	if (!err && options->full)
 		err = hs_capture_full_ranges(target, &whole, &num_whole);
 	if (err)

@@ -32,6 +32,7 @@ struct hs_capture_result {
 	size_t threads;
 	bool is_output;   /**< the error is about what was to be written, not about the target */
 	bool was_written; /**< the core is there */
+	bool cut_lists;   /**< the lists of libraries were too long: a debugger may miss some */
 	uint64_t lost;    /**< full: bytes that could not be read, and are zero in it */
 };
 

@@ -24,8 +24,9 @@ void hs_blob_deinit(struct hs_blob *blob);
 /**
  * Read, and so record, what debuggers need to find the mapped files, and what is in no file: the
  * dynamic sections, the list of loaded objects, the vdso. What cannot be read is left out.
+ * @param[out] cut_ret Were the lists longer than any that a linker makes?
  */
-HS_MUST_CHECK struct hs_err *hs_capture_essentials(struct hs_target *target);
+HS_MUST_CHECK struct hs_err *hs_capture_essentials(struct hs_target *target, bool *cut_ret);
 
 // ---- core_notes.c
 

@@ -13,6 +13,14 @@ enum {
 	MAX_DYNAMIC = 1 << 16, // bytes of a dynamic section; they have a few hundred
 	MAX_VDSO = 1 << 16,
 	R_VERSION_LISTS = 2, // link.h: struct r_debug_extended, a list of namespaces
+	/** For all modules together: lists may have circles, and each entry may lead to one. */
+	MAX_STEPS = 1 << 20,
+	LINK_STEPS = 16, // a library takes as long as so many entries of a dynamic section
+};
+
+struct walk {
+	struct hs_target *target;
+	int left; // steps; negative: it ended before all was seen
 };
 
 /** struct r_debug_extended of link.h, of a 64-bit target. */
@@ -55,12 +63,20 @@ static struct hs_err *take(struct hs_target *target, hs_addr addr, void *buf, si
 	return err;
 }
 
-static struct hs_err *touch_links(struct hs_target *target, hs_addr addr)
+static bool step(struct walk *walk, int price)
 {
+	if (walk->left >= 0)
+		walk->left -= price;
+	return walk->left >= 0;
+}
+
+static struct hs_err *touch_links(struct walk *walk, hs_addr addr)
+{
+	struct hs_target *target = walk->target;
 	struct link link;
 	bool fault = false;
 
-	for (int i = 0; addr && i < HS_MAX_CHAIN; i++, addr = link.next) {
+	for (; addr && step(walk, LINK_STEPS); addr = link.next) {
 		hs_cleanup(hs_arena_destroyp) struct hs_arena *arena = hs_arena_create();
 		const char *name;
 
@@ -80,12 +96,13 @@ static struct hs_err *touch_links(struct hs_target *target, hs_addr addr)
 	return NULL;
 }
 
-static struct hs_err *touch_debug_lists(struct hs_target *target, hs_addr addr)
+static struct hs_err *touch_debug_lists(struct walk *walk, hs_addr addr)
 {
+	struct hs_target *target = walk->target;
 	struct hs_err *err = NULL;
 	bool fault = false;
 
-	for (int i = 0; addr && !err && i < HS_MAX_CHAIN; i++) {
+	while (addr && !err && step(walk, 1)) {
 		struct debug_list list = {0};
 
 		err = take(target, addr, &list, offsetof(struct debug_list, next), &fault);
@@ -93,14 +110,14 @@ static struct hs_err *touch_debug_lists(struct hs_target *target, hs_addr addr)
 			err = take(target, addr, &list, sizeof(list), &fault);
 		if (err || fault)
 			return err;
-		err = touch_links(target, list.map);
+		err = touch_links(walk, list.map);
 		addr = list.next;
 	}
 	return err;
 }
 
 /** The dynamic section, and what its DT_DEBUG leads to (the main program has one). */
-static struct hs_err *touch_dynamic(struct hs_target *target, hs_addr addr, uint64_t size)
+static struct hs_err *touch_dynamic(struct walk *walk, hs_addr addr, uint64_t size)
 {
 	struct hs_err *err = NULL;
 	Elf64_Dyn entry = {.d_tag = -1};
@@ -108,23 +125,23 @@ static struct hs_err *touch_dynamic(struct hs_target *target, hs_addr addr, uint
 
 	if (size > MAX_DYNAMIC)
 		size = MAX_DYNAMIC;
-	for (uint64_t i = 0; entry.d_tag != DT_NULL && size - i >= sizeof(entry);
+	for (uint64_t i = 0; entry.d_tag != DT_NULL && size - i >= sizeof(entry) && step(walk, 1);
 	     i += sizeof(entry)) {
-		err = take(target, addr + i, &entry, sizeof(entry), &fault);
+		err = take(walk->target, addr + i, &entry, sizeof(entry), &fault);
 		if (err || fault)
 			return err;
 		if (entry.d_tag == DT_DEBUG && entry.d_un.d_ptr)
-			err = touch_debug_lists(target, entry.d_un.d_ptr);
+			err = touch_debug_lists(walk, entry.d_un.d_ptr);
 		if (err)
 			return err;
 	}
 	return NULL;
 }
 
-static struct hs_err *touch_module(struct hs_target *target, const struct hs_module *module)
+static struct hs_err *touch_module(struct walk *walk, const struct hs_module *module)
 {
 	const struct hs_elf_reader memory = {
-		.fd = -1, .source = hs_target_source(target), .start = module->start};
+		.fd = -1, .source = hs_target_source(walk->target), .start = module->start};
 	struct hs_elf_image image;
 	uint8_t id[HS_BUILD_ID_MAX];
 
@@ -132,17 +149,18 @@ static struct hs_err *touch_module(struct hs_target *target, const struct hs_mod
 	if (hs_elf_image_read(&memory, &image) != HS_ELF_IMAGE)
 		return NULL;
 	hs_elf_image_build_id(&memory, &image, id);
-	return touch_dynamic(target, module->start - image.first + image.dynamic.vaddr,
+	return touch_dynamic(walk, module->start - image.first + image.dynamic.vaddr,
 	                     image.dynamic.size);
 }
 
-struct hs_err *hs_capture_essentials(struct hs_target *target)
+struct hs_err *hs_capture_essentials(struct hs_target *target, bool *cut_ret)
 {
+	struct walk walk = {.target = target, .left = MAX_STEPS};
 	const struct hs_module_map *map = hs_target_modules(target);
 	struct hs_err *err = NULL;
 
 	for (size_t i = 0; i < map->num_modules && !err; i++)
-		err = touch_module(target, &map->modules[i]);
+		err = touch_module(&walk, &map->modules[i]);
 	for (size_t i = 0; i < map->num_mappings && !err; i++) {
 		const struct hs_mapping *mapping = &map->mappings[i];
 		uint64_t len = mapping->end - mapping->start;
@@ -150,5 +168,6 @@ struct hs_err *hs_capture_essentials(struct hs_target *target)
 		if (!strcmp(mapping->path, "[vdso]"))
 			err = touch(target, mapping->start, len < MAX_VDSO ? len : MAX_VDSO);
 	}
+	*cut_ret = walk.left < 0;
 	return err;
 }
