@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -204,10 +205,23 @@ int cli_render_target(const struct cli_options *options, enum hs_view view)
 	                hs_err_os(hs_err_errno(refusal), "%s", hs_err_message(refusal)));
 }
 
+/** Each file of the target is open as long as it is looked at: a large one has thousands. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int main(int argc, char **argv)
 {
 	struct cli_options options = {0};
 	int status = CLI_BUG;
+
+	raise_file_limit();
 	const struct cli_command *command = cli_parse(argc, argv, &options, &status);
 
 	return command ? command->run(command, &options) : status;

@@ -27,6 +27,7 @@ struct hs_bundle_list {
 	HS_VEC(struct hs_bundle_item) texts;
 	HS_VEC(struct hs_bundle_item) files;
 	bool has_proc;
+	bool is_starved; /**< there was no descriptor left: said as a gap */
 };
 
 /** Modules of the target and their debug files. @p list is to be closed also on error. */

@@ -13,6 +13,7 @@
 #include "core/base/cleanup.h"
 #include "core/capture/bundle_internal.h"
 #include "core/native/native.h"
+#include "core/source/source.h"
 
 enum {
 	MAX_TEXT = 16 * 1024 * 1024,
@@ -67,6 +68,22 @@ static const char *entry_name(struct hs_bundle_list *list, const struct hs_modul
 	return hs_arena_printf(list->arena, "files/%s/%s%s", id, base, suffix);
 }
 
+/** Something was not found. Because it takes @p count descriptors more? Then that is a gap. */
+static void note_starved(struct hs_bundle_list *list, struct hs_target *target, int count)
+{
+	hs_cleanup(hs_closep) int first = fcntl(hs_target_file(target), F_DUPFD_CLOEXEC, 0);
+	hs_cleanup(hs_closep) int second =
+		first >= 0 && count > 1 ? fcntl(first, F_DUPFD_CLOEXEC, 0) : -1;
+	bool is_enough = first >= 0 && (count == 1 || second >= 0);
+
+	if (is_enough || errno == EBADF || list->is_starved)
+		return;
+	list->is_starved = true;
+	hs_source_gap(hs_target_source(target), "debug files and texts",
+	              "what of them was found after that is not packed",
+	              "no more files can be opened: %s (ulimit -Hn)", strerror(errno));
+}
+
 static struct hs_err *add_debug(struct hs_bundle_list *list, struct hs_target *target,
                                 const struct hs_module *module, const char *debug_dir)
 {
@@ -74,6 +91,8 @@ static struct hs_err *add_debug(struct hs_bundle_list *list, struct hs_target *t
 	hs_cleanup(hs_closep) int fd = hs_native_open_debug_file(target, module, debug_dir, path);
 	struct stat st;
 
+	if (fd < 0)
+		note_starved(list, target, 1);
 	if (fd < 0 || fstat(fd, &st) || is_listed(list, "debug", module, &st))
 		return NULL;
 	struct hs_bundle_item *item = hs_vec_push(list->arena, &list->files);
@@ -257,7 +276,7 @@ struct hs_err *hs_bundle_list_texts(struct hs_bundle_list *list, struct hs_targe
 	                                    "cgroup", "mountinfo", "cmdline"};
 	hs_cleanup(hs_closep) int proc_fd =
 		open_process(list->arena, target, pid ? pid : hs_target_info(target)->pid);
-	bool has_maps = false;
+	bool has_maps = false, has_all = proc_fd >= 0;
 
 	for (size_t i = 0; proc_fd >= 0 && i < sizeof(names) / sizeof(names[0]); i++) {
 		size_t len;
@@ -266,8 +285,12 @@ struct hs_err *hs_bundle_list_texts(struct hs_bundle_list *list, struct hs_targe
 
 		if (err)
 			return err;
+		has_all &= text != NULL;
 		has_maps |= text && len && !strcmp(names[i], "maps");
 	}
+	// The directory and a file in it.
+	if (!has_all)
+		note_starved(list, target, proc_fd < 0 ? 2 : 1);
 	list->has_proc = has_maps;
 	return has_maps ? NULL : add_maps(list, target);
 }

@@ -153,6 +153,36 @@ class Elsewhere(Base):
         self.same_elsewhere(harness.Sample("two-monitors"), harness.need_jdk("25"))
 
 
+class Descriptors(Base):
+    def names(self, path):
+        with open_bundle(path) as archive:
+            return sorted(archive.getnames())
+
+    def test_few(self):
+        """What is not packed because no more files can be opened is named; the soft limit is none."""
+        if not shutil.which("prlimit"):
+            self.skipTest("prlimit is missing")
+        path = self.tmp / "few.tar.zst"
+        with harness.Sample("pthread-cycle").start() as target:
+            core = harness.gcore(target.pid, self.tmp)
+            self.bundle(core, path)
+            everything = self.names(path)
+            path.unlink()
+            for soft, hard in ((6, 4096), *((n, n) for n in range(6, 20))):
+                with self.subTest(soft=soft, hard=hard):
+                    result = harness.hangscope("bundle", core, "-o", path, prefix=["prlimit", f"--nofile={soft}:{hard}"])
+                    if hard > soft or result.status == harness.EX_CLEAR:
+                        self.assertEqual(result.status, harness.EX_CLEAR, str(result))
+                        self.assertEqual(self.names(path), everything)
+                    elif result.status == harness.EX_INCOMPLETE:
+                        self.assertIn("Too many open files", result.err)
+                    else:
+                        self.assertIn(result.status, (harness.EX_NOINPUT, EX_CANNOT_WRITE), str(result))
+                        self.assertIn("Too many open files", result.err)
+                path.unlink(missing_ok=True)
+            core.unlink()
+
+
 class Native(Base):
     @classmethod
     def setUpClass(cls):
