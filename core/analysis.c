@@ -12,6 +12,7 @@
 
 #include "core/analyzer.h"
 #include "core/base/cleanup.h"
+#include "core/base/output_file.h"
 #include "core/jvm/jvm.h"
 #include "core/native/native.h"
 #include "core/source/access.h"
@@ -31,7 +32,8 @@ enum {
 struct hs_analysis {
 	struct hs_snapshot *snapshot; /**< owns everything else */
 	struct hs_report *report;
-	struct hs_err *refusal; /**< NULL, or why it was not attached to */
+	struct hs_err *refusal;    /**< NULL, or why it was not attached to */
+	struct hs_output **output; /**< of the run, for a snapshot; taken when that is written */
 };
 
 static bool is_refusal(const struct hs_err *err)
@@ -537,15 +539,19 @@ static bool confirm(struct hs_target *target, struct hs_report *report, struct l
 
 static struct hs_err *write_snapshot(struct hs_target *target,
                                      const struct hs_analysis_options *options,
-                                     struct hs_arena *arena, struct look_keys *keys)
+                                     struct hs_analysis *analysis, struct look_keys *keys)
 {
+	struct hs_arena *arena = analysis->snapshot->arena;
 	const char **end = hs_vec_push(arena, &keys->confirmed);
 
 	end = end ? hs_vec_push(arena, &keys->dropped) : NULL;
 	if (!end || hs_arena_failed(arena))
 		return hs_err_oom();
 	const struct hs_second_look look = {keys->confirmed.items, keys->dropped.items};
-	return hs_capture_write(target, &look, options->capture, options->capture_result);
+	struct hs_err *err = hs_capture_write(target, &look, options->capture,
+	                                      hs_take(*analysis->output), options->capture_result);
+	analysis->snapshot->info.pause_ms = hs_target_held_ms(target);
+	return err;
 }
 
 static struct hs_err *look(struct hs_target *target, const struct hs_analysis_options *options,
@@ -575,12 +581,13 @@ static struct hs_err *look(struct hs_target *target, const struct hs_analysis_op
 		s->info.pause_ms = hs_target_held_ms(target);
 	err = hs_report_finish(analysis->report);
 	if (!err && options->capture && (is_last || !*again_ret))
-		err = write_snapshot(target, options, s->arena, &keys);
+		err = write_snapshot(target, options, analysis, &keys);
 	return err;
 }
 
 static struct hs_err *look_once(const char *name, const struct hs_analysis_options *options,
-                                bool is_last, struct hs_analysis **ret, bool *again_ret)
+                                bool is_last, struct hs_output **output, struct hs_analysis **ret,
+                                bool *again_ret)
 {
 	hs_cleanup(hs_target_closep) struct hs_target *target = NULL;
 	hs_cleanup(hs_analysis_destroyp) struct hs_analysis *analysis =
@@ -593,6 +600,7 @@ static struct hs_err *look_once(const char *name, const struct hs_analysis_optio
 	if (!analysis->snapshot)
 		return hs_err_oom();
 	analysis->snapshot->redact = options->redact;
+	analysis->output = output;
 	err = open_target(name, options, analysis, &target);
 	if (err)
 		return err;
@@ -606,14 +614,22 @@ static struct hs_err *look_once(const char *name, const struct hs_analysis_optio
 struct hs_err *hs_analysis_run(const char *target, const struct hs_analysis_options *options,
                                struct hs_analysis **ret)
 {
+	hs_cleanup(hs_output_abortp) struct hs_output *output = NULL;
 	struct hs_analysis *analysis = NULL;
+	struct hs_err *err = NULL;
 	bool again = true;
 
+	if (options->capture) {
+		// A file that cannot be written costs the target nothing.
+		err = hs_output_open_early(options->capture->path, &output);
+		options->capture_result->is_output = err != NULL;
+	}
+	if (err)
+		return err;
 	for (int i = 0; again && i < MAX_LOOKS; i++) {
 		hs_analysis_destroy(analysis);
 		analysis = NULL;
-		struct hs_err *err =
-			look_once(target, options, i == MAX_LOOKS - 1, &analysis, &again);
+		err = look_once(target, options, i == MAX_LOOKS - 1, &output, &analysis, &again);
 		if (err)
 			return err;
 	}

@@ -83,6 +83,12 @@ double hs_target_held_ms(const struct hs_target *target)
 	return source->ops->held_ms ? source->ops->held_ms(source) : source->info.pause_ms;
 }
 
+void hs_target_release(struct hs_target *target)
+{
+	if (target->source->ops->release)
+		target->source->ops->release(target->source);
+}
+
 const struct hs_module_map *hs_target_modules(const struct hs_target *target)
 {
 	return &target->source->modules;

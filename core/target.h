@@ -167,6 +167,9 @@ const struct hs_target_info *hs_target_info(const struct hs_target *target);
 /** info.pause_ms, or how long a target that is held until close has been held by now. */
 double hs_target_held_ms(const struct hs_target *target);
 
+/** Resume what open stopped, before close: what is read from then on is of later. */
+void hs_target_release(struct hs_target *target);
+
 /** Mappings and modules. Borrowed until close. */
 const struct hs_module_map *hs_target_modules(const struct hs_target *target);
 

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** @file hangscope bundle: a core and the files that its analysis needs, in one archive. */
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE // O_PATH
+#endif
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -18,8 +22,11 @@ struct bundling {
 	struct cli_progress progress;
 	struct hs_temp_file temp; // the snapshot, when the target is a process
 	struct hs_target *target; // the core that is packed
+	struct hs_output *output; // NULL: opened when it is written
 	pid_t pid;                // 0: the target is a core
-	const char *root;
+	const char *root;         // of the process
+	int root_fd;              // the same, for when the process has ended; -1: none
+	bool is_temp;             // the error is about the temporary file
 };
 
 /** Of file sizes, for people. */
@@ -80,6 +87,21 @@ static void print_summary(const struct bundling *bundling, const struct hs_bundl
 
 // ---- of a process
 
+/** It cannot be written to the temporary directory: in these words, instead of its path. */
+static struct hs_err *temp_err(struct bundling *bundling, struct hs_err *err)
+{
+	int errnum = hs_err_errno(err);
+
+	if (hs_err_code(err) != HS_ERR_OS)
+		return err;
+	bundling->is_temp = true;
+	hs_err_free(err);
+	return hs_err_os(errnum,
+	                 "cannot write the snapshot to the temporary directory %s (set TMPDIR to "
+	                 "one with more room)",
+	                 bundling->temp.directory);
+}
+
 /** Take a snapshot into a file without a name. @return its path, for as long as it is open. */
 static struct hs_err *take_snapshot(struct bundling *bundling, const char **path_ret)
 {
@@ -89,6 +111,7 @@ static struct hs_err *take_snapshot(struct bundling *bundling, const char **path
 	struct hs_capture_result result = {0};
 	struct hs_err *err = hs_temp_file_open("the snapshot", &bundling->temp);
 
+	bundling->is_temp = err != NULL;
 	if (err)
 		return err;
 	*path_ret = capture.path =
@@ -96,6 +119,7 @@ static struct hs_err *take_snapshot(struct bundling *bundling, const char **path
 	bundling->root = hs_arena_printf(bundling->arena, "/proc/%ld/root", (long)bundling->pid);
 	if (!capture.path || !bundling->root)
 		return hs_err_oom();
+	bundling->root_fd = open(bundling->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	// All that any verb can ask for, as for the verb snapshot.
 	options.locals = options.thread_dump = true;
 	options.capture = &capture;
@@ -106,6 +130,8 @@ static struct hs_err *take_snapshot(struct bundling *bundling, const char **path
 	}
 	err = hs_analysis_run(bundling->options->target, &options, &analysis);
 	cli_progress_end(&bundling->progress);
+	if (err && result.is_output)
+		return temp_err(bundling, err);
 	if (err)
 		return err;
 	const struct hs_report *report = hs_analysis_report(analysis);
@@ -133,6 +159,15 @@ static struct hs_err *open_target(struct bundling *bundling)
 	if (!open.root)
 		open.root = bundling->root;
 	err = hs_target_open_core(path, &open, &bundling->target);
+	if (err && open.root && open.root == bundling->root && access(open.root, F_OK)) {
+		// The process has ended since. Its snapshot is all the more worth.
+		hs_err_free(err);
+		open.root = bundling->root_fd < 0
+		                    ? NULL
+		                    : hs_arena_printf(bundling->arena, "/proc/self/fd/%d",
+		                                      bundling->root_fd);
+		err = hs_target_open_core(path, &open, &bundling->target);
+	}
 	cli_progress_end(&bundling->progress);
 	return err;
 }
@@ -148,13 +183,23 @@ static struct hs_err *write_bundle(struct bundling *bundling, struct hs_bundle_r
 		.progress = isatty(STDERR_FILENO) ? cli_progress_show : NULL,
 		.progress_arg = &bundling->progress,
 	};
-	hs_cleanup(hs_output_abortp) struct hs_output *output = NULL;
-	struct hs_err *err = hs_output_open(options->output, &output);
+	struct hs_err *err = NULL;
 
+	if (!bundling->output)
+		err = hs_output_open(options->output, &bundling->output);
 	if (!err)
-		err = hs_bundle_write(bundling->target, &bundle_options, output, ret);
+		err = hs_bundle_write(bundling->target, &bundle_options, bundling->output, ret);
 	cli_progress_end(&bundling->progress);
-	return err ? err : hs_output_commit(hs_take(output));
+	return err ? err : hs_output_commit(hs_take(bundling->output));
+}
+
+/** A file that cannot be written has a status of its own. */
+static int fail_to_write(const char *subject, struct hs_err *err)
+{
+	bool is_output = hs_err_code(err) == HS_ERR_OS;
+	int status = cli_fail(subject, err);
+
+	return is_output && status == CLI_NO_INPUT ? CLI_CANNOT_WRITE : status;
 }
 
 static int run(struct bundling *bundling)
@@ -166,17 +211,19 @@ static int run(struct bundling *bundling)
 	if (options->analysis.redact)
 		err = hs_err_new(HS_ERR_USAGE, "a bundle holds memory of the process: there is no "
 		                               "--redact of that");
-	if (!err)
-		err = open_target(bundling);
+	if (err)
+		return cli_fail(options->target, err);
+	err = hs_output_open_early(options->output, &bundling->output);
+	if (err)
+		return fail_to_write(options->output, err);
+	err = open_target(bundling);
+	if (err && bundling->is_temp)
+		return fail_to_write(options->target, err);
 	if (err)
 		return cli_fail(options->target, err);
 	err = write_bundle(bundling, &result);
-	if (err) {
-		bool is_output = hs_err_code(err) == HS_ERR_OS;
-		int status = cli_fail(options->output, err);
-
-		return is_output && status == CLI_NO_INPUT ? CLI_CANNOT_WRITE : status;
-	}
+	if (err)
+		return fail_to_write(options->output, err);
 	size_t num_gaps = print_gaps(bundling);
 	print_summary(bundling, &result);
 	return num_gaps || result.num_missing ? CLI_INCOMPLETE : CLI_CLEAR;
@@ -188,6 +235,7 @@ static int bundle_run(const struct cli_command *command, const struct cli_option
 		.options = options,
 		.arena = hs_arena_create(),
 		.temp = {.fd = -1},
+		.root_fd = -1,
 	};
 
 	(void)command;
@@ -195,6 +243,8 @@ static int bundle_run(const struct cli_command *command, const struct cli_option
 		bundling.pid = 0;
 	int status = bundling.arena ? run(&bundling) : cli_fail("bundle", hs_err_oom());
 	hs_target_close(bundling.target);
+	hs_output_abort(bundling.output);
+	hs_closep(&bundling.root_fd);
 	hs_closep(&bundling.temp.fd);
 	hs_arena_destroy(bundling.arena);
 	return status;

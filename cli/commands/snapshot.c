@@ -58,20 +58,21 @@ static int print_json(const struct cli_options *options, const struct hs_report 
 
 	if (!arena)
 		return cli_fail("report", hs_err_oom());
-	json_t *object =
-		json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:b, s:f, s:s, s:i}", "schema",
-	                  "hangscope-snapshot/1", "file", hs_words_utf8(arena, options->output),
-	                  "pid", (int)info->pid, "bytes", (json_int_t)result->bytes, "memory_bytes",
-	                  (json_int_t)result->memory, "threads", (json_int_t)result->threads,
-	                  "full", (int)options->full, "pause_ms", info->pause_ms, "verdict",
-	                  hs_verdict_name(report->verdict), "findings", (int)report->findings.len);
+	json_t *object = json_pack(
+		"{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:b, s:f, s:s, s:i}", "schema",
+		"hangscope-snapshot/1", "file", hs_words_utf8(arena, options->output), "pid",
+		(int)info->pid, "bytes", (json_int_t)result->bytes, "memory_bytes",
+		(json_int_t)result->memory, "lost", (json_int_t)result->lost, "threads",
+		(json_int_t)result->threads, "full", (int)options->full, "pause_ms", info->pause_ms,
+		"verdict", hs_verdict_name(report->verdict), "findings", (int)report->findings.len);
 	bool failed = !object || json_dumpf(object, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
 
 	json_decref(object);
 	putchar('\n');
 	return failed || fflush(stdout)
 	               ? cli_fail("report", hs_err_os(errno, "cannot write to standard output"))
-	               : CLI_CLEAR;
+	       : result->lost ? CLI_INCOMPLETE
+	                      : CLI_CLEAR;
 }
 
 /** @return Words when the options contradict each other, or NULL. */
@@ -85,6 +86,9 @@ static const char *check_options(const struct cli_options *options)
 		return "a snapshot holds memory of the process: there is no --redact of that";
 	if (options->json && !strcmp(options->output, "-"))
 		return "--json and -o - cannot both have standard output";
+	if (options->full && !strcmp(options->output, "-") && !options->analysis.open.no_stop)
+		return "--full -o - would hold the process for as long as the reader takes: write "
+		       "to a file, or --no-stop";
 	if (options->full && options->analysis.open.rolling)
 		return "--full needs the whole process stopped, or --no-stop: not --rolling";
 	return NULL;
@@ -137,7 +141,9 @@ static int snapshot_run(const struct cli_command *command, const struct cli_opti
 		return cli_fail(options->target, err);
 	const struct hs_report *report = hs_analysis_report(analysis);
 	print_summary(options, report, &result);
-	return options->json ? print_json(options, report, &result) : CLI_CLEAR;
+	if (options->json)
+		return print_json(options, report, &result);
+	return result.lost ? CLI_INCOMPLETE : CLI_CLEAR;
 }
 
 const struct cli_command cli_command_snapshot = {

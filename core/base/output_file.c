@@ -85,7 +85,13 @@ static void release_signals(struct hs_output *output)
 		sigaddset(&set, SIGPIPE);
 	while (sigtimedwait(&set, NULL, &now) > 0)
 		;
-	pthread_sigmask(SIG_SETMASK, &output->mask, NULL);
+	// Only what was blocked here: a capture that ends later or earlier has signals of its own.
+	add_end_signals(&set);
+	for (int i = 1; i < NSIG; i++) {
+		if (sigismember(&output->mask, i) == 1)
+			sigdelset(&set, i);
+	}
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
 bool hs_output_is_interrupted(const struct hs_output *output)
@@ -266,6 +272,16 @@ struct hs_err *hs_output_open_as(const char *path, bool named, struct hs_output 
 struct hs_err *hs_output_open(const char *path, struct hs_output **ret)
 {
 	return hs_output_open_as(path, false, ret);
+}
+
+struct hs_err *hs_output_open_early(const char *path, struct hs_output **ret)
+{
+	hs_cleanup(hs_output_abortp) struct hs_output *output = NULL;
+	struct hs_err *err = hs_output_open(path, &output);
+
+	if (!err && output->kind != NAMED)
+		*ret = hs_take(output);
+	return err;
 }
 
 // ---- use

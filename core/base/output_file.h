@@ -29,6 +29,12 @@ struct hs_output;
  */
 HS_MUST_CHECK struct hs_err *hs_output_open(const char *path, struct hs_output **ret);
 
+/**
+ * Begin it before something that takes long, so that what is wrong with it is known early. Where
+ * that would hold signals back all the while, *ret stays NULL: to be opened when it is written.
+ */
+HS_MUST_CHECK struct hs_err *hs_output_open_early(const char *path, struct hs_output **ret);
+
 /** For tests: @p named as on a file system that knows no files without a name. */
 HS_MUST_CHECK struct hs_err *hs_output_open_as(const char *path, bool named,
                                                struct hs_output **ret);

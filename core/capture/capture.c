@@ -22,6 +22,7 @@ enum {
 
 struct writer {
 	struct hs_source *source;
+	struct hs_target *target;
 	const struct hs_capture_options *options;
 	struct hs_capture_result *result;
 	struct hs_output *output;
@@ -189,6 +190,8 @@ static struct hs_err *write_all(struct writer *w, const struct hs_blob *notes)
 		err = write_segment(w, &w->segments.items[i]);
 	if (!err)
 		err = flush(w);
+	// To bring it to the disk may take long: all memory has been read.
+	hs_target_release(w->target);
 	if (err || !w->is_sparse)
 		return err;
 	// A hole at the end is no length.
@@ -200,21 +203,20 @@ static struct hs_err *write_all(struct writer *w, const struct hs_blob *notes)
 
 static struct hs_err *write_output(struct writer *w, const struct hs_blob *notes)
 {
-	hs_cleanup(hs_output_abortp) struct hs_output *output = NULL;
-	struct hs_err *err;
+	struct hs_err *err = NULL;
 
 	w->buffer = malloc(BUFFER);
 	if (!w->buffer)
 		return hs_err_oom();
 	w->result->is_output = true;
-	err = hs_output_open(w->options->path, &output);
+	if (!w->output)
+		err = hs_output_open(w->options->path, &w->output);
 	if (err)
 		return err;
-	w->output = output;
-	w->is_sparse = !hs_output_is_stream(output);
+	w->is_sparse = !hs_output_is_stream(w->output);
 	err = write_all(w, notes);
 	if (!err)
-		err = hs_output_commit(hs_take(output));
+		err = hs_output_commit(hs_take(w->output));
 	if (err)
 		return err;
 	w->result->is_output = false;
@@ -226,16 +228,22 @@ static struct hs_err *write_output(struct writer *w, const struct hs_blob *notes
 
 static void deinit(struct writer *w)
 {
+	hs_output_abort(w->output);
 	free(w->segments.items);
 	free(w->buffer);
 }
 
 struct hs_err *hs_capture_write(struct hs_target *target, const struct hs_second_look *second_look,
-                                const struct hs_capture_options *options,
+                                const struct hs_capture_options *options, struct hs_output *output,
                                 struct hs_capture_result *ret)
 {
 	hs_cleanup(deinit) struct writer w = {
-		.source = hs_target_source(target), .options = options, .result = ret};
+		.source = hs_target_source(target),
+		.target = target,
+		.options = options,
+		.output = output,
+		.result = ret,
+	};
 	hs_cleanup(hs_blob_deinit) struct hs_blob notes = {0};
 	hs_cleanup(hs_freep) struct hs_capture_range *whole = NULL;
 	size_t num_whole = 0;
@@ -249,7 +257,9 @@ struct hs_err *hs_capture_write(struct hs_target *target, const struct hs_second
 		err = hs_capture_full_ranges(target, &whole, &num_whole);
 	if (err)
 		return err;
-	// While it is held: until now. The rest of the time, if any, is the writing.
+	if (!options->full)
+		hs_target_release(target);
+	// Of one that is still held: until now. The rest of the time is the writing.
 	w.source->info.pause_ms = hs_target_held_ms(target);
 	hs_page_store_sort(w.source->record);
 	w.pages = hs_page_store_pages(w.source->record, &w.num_pages);

@@ -14,6 +14,7 @@
 
 #include "core/base/err.h"
 
+struct hs_output;
 struct hs_second_look;
 struct hs_target;
 
@@ -38,13 +39,16 @@ struct hs_capture_result {
 
 /**
  * Write the snapshot of a target that was opened with hs_open_options.record, and that everything
- * was read from that shall be in it.
+ * was read from that shall be in it. The target is released as soon as all is read: before anything
+ * is written, unless all memory is. The pause in the file is that until the writing began.
  * @param second_look What became of its findings.
+ * @param output NULL, or options->path when it was opened early. Committed, or aborted.
  * @return NULL, HS_ERR_OOM, HS_ERR_USAGE (a terminal), HS_ERR_OS; nothing is left of the file then.
  */
 HS_MUST_CHECK struct hs_err *hs_capture_write(struct hs_target *target,
                                               const struct hs_second_look *second_look,
                                               const struct hs_capture_options *options,
+                                              struct hs_output *output,
                                               struct hs_capture_result *ret);
 
 #endif // HS_CAPTURE_H

@@ -33,6 +33,7 @@ struct hs_live_capture {
 	struct hs_live *live;
 	enum hs_capture mode;
 	pthread_t thread;
+	sigset_t blocked; // in the thread that asked, while the target is held
 	pthread_mutex_t mutex;
 	pthread_cond_t changed;
 	// Under the mutex.
@@ -275,15 +276,22 @@ static int start_thread(struct hs_live_capture *capture)
 
 /**
  * Each stop sends us SIGCHLD. While it is blocked here too, all of them are one, at the end;
- * otherwise this thread is woken for each, on a CPU that the target needs to stop.
+ * otherwise this thread is woken for each, on a CPU that the target needs to stop. And a terminal
+ * that stops us would keep the target stopped for as long.
+ * @param[out] ret What was not blocked before.
  */
-static void block_sigchld(sigset_t *old_ret)
+static void block_signals(sigset_t *ret)
 {
-	sigset_t set;
+	static const int signals[] = {SIGCHLD, SIGTSTP, SIGTTOU, SIGTTIN};
+	sigset_t old;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	pthread_sigmask(SIG_BLOCK, &set, old_ret);
+	sigemptyset(ret);
+	pthread_sigmask(SIG_BLOCK, NULL, &old);
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		if (!sigismember(&old, signals[i]))
+			sigaddset(ret, signals[i]);
+	}
+	pthread_sigmask(SIG_BLOCK, ret, NULL);
 }
 
 /** @return false when the helper is stuck in an attach: it was cancelled then. */
@@ -317,7 +325,7 @@ struct hs_err *hs_live_capture_stop(struct hs_live *live, enum hs_capture mode)
 	struct hs_live_capture *capture;
 	struct hs_err *err = hs_live_stacks_prepare(live, mode == HS_CAPTURE_ROLLING);
 	void *result = NULL;
-	sigset_t old;
+	sigset_t blocked;
 	bool done;
 	int ret;
 
@@ -327,19 +335,21 @@ struct hs_err *hs_live_capture_stop(struct hs_live *live, enum hs_capture mode)
 	capture = capture_create(live, mode);
 	if (!capture)
 		return hs_err_oom();
-	block_sigchld(&old);
+	block_signals(&blocked);
 	ret = start_thread(capture);
 	done = !ret && wait_done(capture);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (ret) {
+		pthread_sigmask(SIG_UNBLOCK, &blocked, NULL);
 		capture_destroy(capture);
 		return hs_err_os(ret, "cannot start a thread");
 	}
 	if (done && is_kept(capture) && !capture->err) {
+		capture->blocked = blocked; // for as long as it is held
 		live->capture = capture;
 		return NULL;
 	}
 	pthread_join(capture->thread, &result);
+	pthread_sigmask(SIG_UNBLOCK, &blocked, NULL);
 	err = capture->err;
 	// Cancelled, or so late that nobody held the process for us.
 	if (result == PTHREAD_CANCELED || (!err && is_kept(capture)))
@@ -362,6 +372,7 @@ void hs_live_capture_end(struct hs_live *live)
 	pthread_cond_signal(&capture->changed);
 	pthread_mutex_unlock(&capture->mutex);
 	pthread_join(capture->thread, NULL);
+	pthread_sigmask(SIG_UNBLOCK, &capture->blocked, NULL);
 	capture_destroy(capture);
 	live->capture = NULL;
 }

@@ -121,6 +121,16 @@ static double live_held_ms(const struct hs_source *source)
 	                     : source->info.pause_ms;
 }
 
+static void live_release(struct hs_source *source)
+{
+	struct hs_live *live = (struct hs_live *)source;
+	bool was_held = live->capture != NULL;
+
+	hs_live_capture_end(live);
+	if (was_held)
+		source->info.pause_ms = (double)(hs_live_now() - live->held_since) / 1e6;
+}
+
 static const struct hs_source_ops live_ops = {
 	.name = "live",
 	.read = hs_live_read,
@@ -128,6 +138,7 @@ static const struct hs_source_ops live_ops = {
 	.lwp_unmoved = live_lwp_unmoved,
 	.lwp_switches = live_lwp_switches,
 	.held_ms = live_held_ms,
+	.release = live_release,
 	.fd_link = live_fd_link,
 	.proc_directory = live_proc_directory,
 	.close = live_close,

@@ -35,6 +35,9 @@ struct hs_source_ops {
 	struct hs_err *(*lwp_switches)(struct hs_source *source, pid_t host_tid, uint64_t *ret);
 	/** How long the target has been held by now; NULL: info.pause_ms. */
 	double (*held_ms)(const struct hs_source *source);
+	/** Resume what open stopped, before close; info.pause_ms is final then. NULL: nothing is.
+	 */
+	void (*release)(struct hs_source *source);
 	/** Of the core, for reading it at offsets; -1 or NULL: there is none. */
 	int (*file)(const struct hs_source *source);
 	/** A new descriptor of a debug file that came with the core; -1 or NULL: none came. */

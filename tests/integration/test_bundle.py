@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import tarfile
+import time
 import unittest
 
 import harness
@@ -306,6 +307,40 @@ class Native(Base):
         self.assertIn(b"hangscope: packed", result.err)
         path.write_bytes(result.out)
         self.assertEqual(self.manifest(path)[1]["files"], self.manifest(self.whole)[1]["files"])
+
+    def test_process_ends_before_it_is_packed(self):
+        """What was captured is packed; the process ends while the line about it is waited with."""
+        read, write = os.pipe()
+        os.set_blocking(write, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(write, b"#")
+        os.set_blocking(write, True)
+        path = self.tmp / "ended.tar.zst"
+        with harness.Sample("pthread-cycle").start() as target:
+            command = [str(harness.HANGSCOPE), "bundle", str(target.pid), "-o", str(path)]
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=write)
+            os.close(write)
+            end = time.monotonic() + harness.RUN_TIMEOUT
+            while not pathlib.Path(f"/proc/{child.pid}/syscall").read_text().startswith("1 0x2 "):
+                self.assertIsNone(child.poll())
+                self.assertLess(time.monotonic(), end)
+                time.sleep(0.01)
+            target.process.kill()
+            target.process.wait()
+            with open(read, "rb") as pipe:
+                said = pipe.read().lstrip(b"#").decode()
+            self.assertIn(child.wait(harness.RUN_TIMEOUT), (0, 2), said)
+        self.assertIn("packed the snapshot", said)
+        self.assertEqual(harness.hangscope(path, "--json").json()["verdict"], "deadlock")
+
+    def test_temporary_directory(self):
+        env = {**os.environ, "TMPDIR": "/nowhere"}
+        with harness.Sample("pthread-cycle").start() as target:
+            result = harness.hangscope("bundle", target.pid, "-o", self.tmp / "x", env=env)
+            self.refused(result, EX_CANNOT_WRITE, "/nowhere.*set TMPDIR")
+            result = harness.hangscope("bundle", target.pid, "-o", self.tmp / "x", prefix=("prlimit", "--fsize=20000"))
+            self.refused(result, EX_CANNOT_WRITE, "temporary directory .*TMPDIR")
 
     def test_reader_that_goes_away(self):
         command = f'"{harness.HANGSCOPE}" bundle "{self.core}" -o - | head -c 100 >/dev/null; echo "${{PIPESTATUS[0]}}"'

@@ -279,6 +279,13 @@ class Output(harness.TestCase):
             self.assertEqual(os.listdir(tmp), [])
             target.assert_running(self)
 
+    def test_wrong_path_costs_nothing(self):
+        """It is known before the process is looked for."""
+        for verb in ("snapshot", "bundle"):
+            done = harness.hangscope(verb, 2**22 + 1, "-o", "/nowhere/x")  # no such process, either
+            self.assertEqual(done.status, EX_CANTCREAT, done)
+            self.assertIn("cannot write /nowhere/x", done.err)
+
     def test_full_disk(self):
         if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
             raise unittest.SkipTest("a private mount namespace is not permitted here")
@@ -351,6 +358,25 @@ class Full(harness.TestCase):
                     self.assertEqual(os.pread(core.fileno(), size, offset), os.pread(memory.fileno(), size, address))
                     found += size
         self.assertGreater(found, 0)
+
+    def test_pause(self):
+        """What is printed is all of the time that it was held; the file knows of it until the writing."""
+        with harness.temp_dir() as tmp, start_c("pthread-cycle") as target:
+            done = harness.hangscope("snapshot", target.pid, "--full", "-o", tmp / "x", "--json")
+            self.assertEqual((done.status, done.json()["lost"]), (0, 0), done)
+            noted = harness.hangscope(tmp / "x", "--json").json()["target"]["pause_ms"]
+            self.assertGreater(done.json()["pause_ms"], noted)
+            done = harness.hangscope("snapshot", target.pid, "--stop", "-o", tmp / "x", "--json")
+            noted = harness.hangscope(tmp / "x", "--json").json()["target"]["pause_ms"]
+            self.assertEqual(done.json()["pause_ms"], noted, "it was released before")
+
+    def test_full_pipe(self):
+        with start_c("pthread-cycle") as target:
+            done = harness.hangscope("snapshot", target.pid, "--full", "-o", "-")
+            self.assertEqual(done.status, harness.EX_USAGE, done)
+            self.assertIn("would hold the process for as long as the reader takes", done.err)
+            done = harness.hangscope("snapshot", target.pid, "--full", "--no-stop", "-o", "-", text=False)
+            self.assertEqual(done.status, 0, done)
 
     def test_small(self):
         with harness.temp_dir() as tmp, start_c("pthread-cycle") as target:

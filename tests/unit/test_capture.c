@@ -27,7 +27,7 @@ static struct hs_target *reopen(struct hs_target *live, const struct hs_second_l
 	struct hs_capture_result result;
 	struct hs_target *target = NULL;
 
-	assert_null(hs_capture_write(live, look, &options, &result));
+	assert_null(hs_capture_write(live, look, &options, NULL, &result));
 	assert_true(result.was_written);
 	assert_true(result.memory > 0 && result.memory < result.bytes);
 	assert_null(hs_target_open_core(path, NULL, &target));
@@ -115,7 +115,7 @@ static void only_what_was_recorded(void **state)
 	struct live_target fixture = live_target_start(0);
 	struct hs_target *live = live_target_open(fixture.pid, NULL);
 	struct hs_capture_result result;
-	struct hs_err *err = hs_capture_write(live, NULL, &options, &result);
+	struct hs_err *err = hs_capture_write(live, NULL, &options, NULL, &result);
 
 	assert_non_null(err);
 	assert_int_equal(hs_err_code(err), HS_ERR_USAGE);
