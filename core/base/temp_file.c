@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** @file Temporary files: unlinked, sparse, and never the last bytes of a disk. */
+/** @file Temporary files: unlinked, sparse, and never the last bytes of a disk or of memory. */
 
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE // O_TMPFILE, secure_getenv()
+#define _GNU_SOURCE // O_TMPFILE, secure_getenv(), memfd_create()
 #endif
 #include "core/base/temp_file.h"
 
@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -20,16 +21,8 @@ enum {
 	CHECK_EVERY = 64 * 1024 * 1024, // bytes between two looks at the room that is left
 	LEAVE_FREE = 2 * CHECK_EVERY,   // of the disk, for the others who write to it
 	LEAVE_OF_SMALL = 16,            // this part of a disk that is small itself
+	MAX_IN_MEMORY = 256 << 20,      // bytes of a file that has no disk
 };
-
-static const char *temporary_directory(void)
-{
-	const char *tmpdir = secure_getenv("TMPDIR");
-
-	if (tmpdir && *tmpdir)
-		return tmpdir;
-	return access("/var/tmp", W_OK) ? "/tmp" : "/var/tmp";
-}
 
 static int open_temporary(const char *directory)
 {
@@ -53,13 +46,29 @@ static int open_temporary(const char *directory)
 
 struct hs_err *hs_temp_file_open(const char *from, struct hs_temp_file *ret)
 {
-	const char *directory = temporary_directory();
-	int fd = open_temporary(directory);
+	static const char *const usual[] = {"/var/tmp", "/tmp"};
+	struct hs_temp_file file = {.fd = -1, .from = from};
+	const char *tmpdir = secure_getenv("TMPDIR");
 
-	if (fd < 0)
+	if (tmpdir && *tmpdir) {
+		file.directory = tmpdir;
+		file.fd = open_temporary(tmpdir);
+	} else {
+		for (size_t i = 0; file.fd < 0 && i < sizeof(usual) / sizeof(*usual); i++) {
+			file.directory = usual[i];
+			file.fd = open_temporary(usual[i]);
+		}
+		// An image with one program and nothing else, or a root that is read-only.
+		if (file.fd < 0) {
+			file.directory = "memory";
+			file.fd = memfd_create("hangscope", MFD_CLOEXEC);
+			file.in_memory = true;
+		}
+	}
+	if (file.fd < 0)
 		return hs_err_os(errno, "cannot make a temporary file for %s in %s (set TMPDIR)",
-		                 from, directory);
-	*ret = (struct hs_temp_file){.fd = fd, .directory = directory, .from = from};
+		                 from, file.directory);
+	*ret = file;
 	return NULL;
 }
 
@@ -94,6 +103,9 @@ static struct hs_err *write_at(struct hs_temp_file *file, const uint8_t *bytes, 
 	struct hs_err *err = file->size >= file->next_check ? check_room(file) : NULL;
 	ssize_t put;
 
+	file->stored += (int64_t)len;
+	if (!err && file->in_memory && file->stored > MAX_IN_MEMORY)
+		return write_err(file, ENOSPC);
 	for (size_t done = 0; !err && done < len; done += (size_t)put) {
 		put = pwrite(file->fd, bytes + done, len - done,
 		             (off_t)(file->size + (int64_t)done));
