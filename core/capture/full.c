@@ -4,17 +4,26 @@
  * The memory of a full core, chosen as the kernel chooses by its default coredump_filter: anonymous
  * and shared anonymous memory, and pages of private file mappings that were written to. Which pages
  * that are is told by /proc/PID/pagemap, without touching them; memory that was never touched takes
- * no room.
+ * no room. Of shared memory it knows only what this process has touched: what others have written
+ * is told by the file behind it, which only the privileged may open. To read it without being told
+ * would allocate what was never touched.
  */
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE // O_PATH, SEEK_DATA
+#endif
 #include <fcntl.h>
+#include <inttypes.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "core/base/cleanup.h"
 #include "core/capture/capture_internal.h"
+#include "core/source/live.h"
 
 enum {
 	PAGE = HS_STORE_PAGE,
@@ -32,8 +41,15 @@ struct excluded {
 	hs_addr start, end;
 };
 
+/** The file of shared memory, and the part of it with data that was found last. */
+struct shared_file {
+	int fd; // -1: none, or it may not be opened
+	uint64_t start, end;
+};
+
 struct chooser {
 	struct hs_target *target;
+	int proc_fd;
 	int pagemap; // -1: it cannot be read
 	uint64_t *entries;
 	struct excluded *excluded; // ascending
@@ -166,9 +182,45 @@ static bool is_wanted(struct chooser *c, uint64_t entry, enum content content, h
 	return entry & page_present || can_be_read(c, addr);
 }
 
+/** Opened only when it is in memory: one on a disk has data that this process never saw. */
+static struct shared_file open_shared(const struct chooser *c, const struct hs_mapping *mapping)
+{
+	struct shared_file ret = {.fd = -1};
+	struct statfs fs;
+	char link[64];
+
+	if (!is_shared_memory(mapping->path))
+		return ret;
+	snprintf(link, sizeof(link), "map_files/%" PRIx64 "-%" PRIx64, mapping->start,
+	         mapping->end);
+	hs_cleanup(hs_closep) int path_fd = openat(c->proc_fd, link, O_PATH | O_CLOEXEC);
+	if (path_fd < 0 || fstatfs(path_fd, &fs) || fs.f_type != TMPFS_MAGIC)
+		return ret;
+	hs_err_free(hs_root_file_reopen(path_fd, link, &ret.fd));
+	return ret;
+}
+
+static void close_shared(struct shared_file *file)
+{
+	hs_closep(&file->fd);
+}
+
+static bool has_data(struct shared_file *file, uint64_t offset)
+{
+	if (file->fd >= 0 && offset >= file->end) {
+		off_t start = lseek(file->fd, (off_t)offset, SEEK_DATA);
+		off_t end = start < 0 ? -1 : lseek(file->fd, start, SEEK_HOLE);
+
+		file->start = start < 0 ? UINT64_MAX : (uint64_t)start;
+		file->end = end < 0 ? UINT64_MAX : (uint64_t)end;
+	}
+	return file->fd >= 0 && offset >= file->start;
+}
+
 static void choose(struct chooser *c, const struct hs_mapping *mapping, enum content content)
 {
 	hs_addr at = mapping->start, bridge = mapping->start;
+	hs_cleanup(close_shared) struct shared_file file = open_shared(c, mapping);
 	bool is_private = content == CONTENT_ANONYMOUS && !is_shared_memory(mapping->path);
 
 	// Whatever lies from bridge on was never touched, and is zero.
@@ -182,7 +234,9 @@ static void choose(struct chooser *c, const struct hs_mapping *mapping, enum con
 			break;
 		count = (size_t)got / sizeof(*c->entries);
 		for (size_t i = 0; i < count; i++, at += PAGE) {
-			if (is_wanted(c, c->entries[i], content, at)) {
+			uint64_t offset = mapping->offset + (at - mapping->start);
+
+			if (has_data(&file, offset) || is_wanted(c, c->entries[i], content, at)) {
 				bool near = is_private && c->num && at - bridge <= MAX_GAP &&
 				            c->ranges[c->num - 1].end == bridge;
 
@@ -216,6 +270,7 @@ struct hs_err *hs_capture_full_ranges(struct hs_target *target, struct hs_captur
 	if (!source->ops->proc_directory)
 		return hs_err_new(HS_ERR_UNSUPPORTED, "only a live process has all of its memory");
 	int proc_fd = source->ops->proc_directory(source);
+	c.proc_fd = proc_fd;
 	c.entries = calloc(ENTRIES, sizeof(*c.entries));
 	if (!c.entries)
 		return hs_err_oom();

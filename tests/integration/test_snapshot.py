@@ -370,6 +370,26 @@ class Full(harness.TestCase):
             noted = harness.hangscope(tmp / "x", "--json").json()["target"]["pause_ms"]
             self.assertEqual(done.json()["pause_ms"], noted, "it was released before")
 
+    def test_shared_memory(self):
+        """What another process has written is told by the file behind it; what nobody has, is not read."""
+        with harness.temp_dir() as tmp:
+            harness.compile_c(harness.ROOT / "tests/integration/c/odd.c", tmp / "odd")
+            with harness.Target([tmp / "odd", "shared", "child"]) as target:
+                (link,) = pathlib.Path(f"/proc/{target.pid}/map_files").glob(self.shared_range(target.pid))
+                try:
+                    os.stat(link)
+                except PermissionError:
+                    raise harness.Unavailable("a right to open /proc/PID/map_files") from None
+                done = harness.hangscope("snapshot", target.pid, "--full", "-o", tmp / "x")
+                self.assertEqual(done.status, 0, done)
+                self.assertTrue(b"written by a child" in (tmp / "x").read_bytes())
+                self.assertLess(os.stat(link).st_blocks * 512, 1 << 20, "memory of the target was allocated")
+
+    @staticmethod
+    def shared_range(pid):
+        line = re.search(r"^(\S+) rw-s .*/dev/zero", pathlib.Path(f"/proc/{pid}/maps").read_text(), re.M)
+        return "-".join(part.lstrip("0") for part in line[1].split("-"))
+
     def test_full_pipe(self):
         with start_c("pthread-cycle") as target:
             done = harness.hangscope("snapshot", target.pid, "--full", "-o", "-")

@@ -3,7 +3,8 @@
  * @file
  * A small target with odd properties: `odd name NAME` blocks two threads called NAME on each other,
  * `odd map FILE` maps a file and sleeps, `odd orphan mutex` waits for a mutex whose owner has
- * exited, `odd vfork child` has a thread in vfork(), which is an uninterruptible sleep.
+ * exited, `odd vfork child` has a thread in vfork(), which is an uninterruptible sleep,
+ * `odd shared child` has memory that only a child has written to.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -15,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static pthread_mutex_t locks[2] = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER};
@@ -68,6 +70,24 @@ static void *vfork_main(void *arg)
 	return arg;
 }
 
+/** One page of memory that is mostly never touched. */
+static void share(void)
+{
+	char *memory =
+		mmap(NULL, 64 << 20, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t child = memory == MAP_FAILED ? -1 : fork();
+
+	if (child == 0) {
+		strcpy(memory + (32 << 20), "written by ");
+		strcat(memory + (32 << 20), "a child");
+		_exit(0);
+	}
+	if (child < 0 || waitpid(child, NULL, 0) != child) {
+		perror("share");
+		exit(1);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "name") == 0) {
@@ -85,6 +105,8 @@ int main(int argc, char **argv)
 		pthread_join(thread, NULL);
 		pthread_create(&thread, NULL, wait_for, &locks[0]);
 		usleep(300000);
+	} else if (argc == 3 && strcmp(argv[1], "shared") == 0) {
+		share();
 	} else if (argc == 3 && strcmp(argv[1], "vfork") == 0) {
 		pthread_t thread;
 		pthread_create(&thread, NULL, vfork_main, NULL);
