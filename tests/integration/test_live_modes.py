@@ -92,7 +92,13 @@ class Modes(harness.TestCase):
                         methods = [f["method"] for f in thread["frames"] if f["class"] == "Flip"]
                         if thread["name"] != "flip" or not methods:
                             continue
-                        self.assertIn(methods, ways, f"round {i}\n{result}")
+                        # On its way there, or back: the outer frames of one way.
+                        if not any(methods == way[-len(methods) :] for way in ways):
+                            # Cut: the innermost frames of one way, and the report says so.
+                            self.assertTrue(any(methods == way[: len(methods)] for way in ways), f"round {i}: {methods}, {data['gaps']}")
+                            said = [g for g in data["gaps"] if '"flip"' in g["subject"]]
+                            self.assertTrue(said, f"round {i}: cut without a word: {methods}, {data['gaps']}")
+                            continue
                         whole += len(methods) > 1
                 target.assert_running(self)
         self.assertGreater(whole, FLIPS, "nothing was proved: hardly any Java stacks were read")
